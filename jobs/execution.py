@@ -1,0 +1,149 @@
+"""What happens in a worker's child: claim, run with a heartbeat beside it, end.
+
+The heartbeat thread renews the lease, and watches for a cancel. A job looks at
+`attempt.check()` between its steps; one that does not stop within the grace time
+is ended from the heartbeat thread, together with its process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+import traceback
+from types import TracebackType
+from typing import Any
+
+from django.db import connection
+
+from jobs import registry, services
+from jobs.models import Job
+from jobs.queues import CANCEL_GRACE, CANCEL_POLL, HEARTBEAT, MAX_RUN_TIME
+from jobs.states import JobCancelled, JobFailed, StaleAttempt
+
+logger = logging.getLogger(__name__)
+
+
+class Attempt:
+    """One worker's hold on a job, handed to the function that does it."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.spec: dict[str, Any] = job.spec
+        self._cancelled = threading.Event()
+        self._stale = threading.Event()
+        self._last_report = 0.0
+
+    def check(self) -> None:
+        """Raise when the job was cancelled, or is another worker's by now."""
+        if self._stale.is_set():
+            raise StaleAttempt
+        if self._cancelled.is_set():
+            raise JobCancelled
+
+    def cancelled(self) -> bool:
+        """For an engine's loop, which asks rather than be told."""
+        return self._cancelled.is_set() or self._stale.is_set()
+
+    def report(
+        self, stage: str, done: int = 0, total: int = 0, epsilon: str | None = None
+    ) -> None:
+        """Show stage and progress, at most five times a second; then `check`."""
+        now = time.monotonic()
+        if now - self._last_report > 0.2 or done == total:
+            self._last_report = now
+            services.report(
+                job=self.job, stage=stage, done=done, total=total, epsilon_spent=epsilon
+            )
+        self.check()
+
+
+class _Heartbeat:
+    """Renews the lease in a thread of its own while the job runs."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> _Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def _watch(self) -> None:
+        began = last_beat = time.monotonic()
+        cancel_seen_at: float | None = None
+        try:
+            while not self._stop.wait(CANCEL_POLL.total_seconds()):
+                now = time.monotonic()
+                try:
+                    if now - last_beat >= HEARTBEAT.total_seconds():
+                        services.beat(job=self._attempt.job)
+                        last_beat = now
+                    wanted = services.cancel_requested(job=self._attempt.job)
+                except StaleAttempt:
+                    self._attempt._stale.set()
+                    return
+                except Exception:  # the database may be away for a moment
+                    logger.warning("heartbeat missed", exc_info=True)
+                    connection.close()
+                    continue
+                if wanted or now - began > MAX_RUN_TIME.total_seconds():
+                    self._attempt._cancelled.set()
+                    cancel_seen_at = cancel_seen_at or now
+                    if now - cancel_seen_at > CANCEL_GRACE.total_seconds():
+                        self._end_process()
+        finally:
+            connection.close()
+
+    def _end_process(self) -> None:
+        """The job does not stop by itself: end it on the record, then in fact."""
+        try:
+            services.end_cancelled(job=self._attempt.job)
+        except StaleAttempt:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def execute(job_id: str) -> None:
+    """Do the job that a message names, if this worker can have it."""
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    job = services.claim(job_id=job_id, worker=worker)
+    if job is None:
+        return
+    attempt = Attempt(job)
+    try:
+        with _Heartbeat(attempt):
+            publish = registry.kind(job.kind).run(attempt)
+            services.finish(job=job, publish=publish)
+    except StaleAttempt:
+        logger.warning("job %s is another attempt's now", job.pk)
+    except JobCancelled:
+        _end(lambda: services.end_cancelled(job=job))
+    except JobFailed as error:
+        failure = {"code": error.code, "message": error.message}
+        _end(lambda: services.fail(job=job, **failure))
+    except Exception:
+        trace = traceback.format_exc()
+        logger.error("job %s (%s) broke; its trace is on the job", job.pk, job.kind)
+        message = "Something went wrong in the hub. Its administrator can see why."
+        _end(lambda: services.fail(job=job, code="bug", message=message, trace=trace))
+
+
+def _end(write: Any) -> None:
+    try:
+        write()
+    except StaleAttempt:
+        logger.warning("a stale attempt could not end its job")

@@ -1,0 +1,43 @@
+"""The states of a job and the steps between them.
+
+queued -> running -> succeeded | failed | cancelled
+queued -> cancelled | failed          (before a worker took it)
+running -> queued                     (its worker was lost)
+"""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class State(models.TextChoices):
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+OPEN = frozenset({State.QUEUED, State.RUNNING})
+
+
+class JobFailed(Exception):
+    """An expected failure: `message` is written for the user and holds no data."""
+
+    def __init__(self, message: str, *, code: str = "failed") -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class JobCancelled(Exception):
+    """The user asked the job to stop, and it does."""
+
+
+class StaleAttempt(Exception):
+    """Another attempt owns the job now: whatever this one holds is void."""
+
+
+class TooManyJobs(Exception):
+    """The user's limit of queued and running jobs is reached."""

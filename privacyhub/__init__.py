@@ -1,0 +1,1 @@
+"""PrivacyHub: sensitive tables in, releases with a priced privacy loss out."""

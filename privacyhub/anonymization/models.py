@@ -1,0 +1,82 @@
+"""Anonymization runs and the hierarchies that stewards upload."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+
+from jobs.models import Job
+from privacyhub.datasets.models import Version
+from privacyhub.governance.models import DataKey
+
+
+class HierarchyQuerySet(models.QuerySet["Hierarchy"]):
+    def visible_to(self, user: Any) -> HierarchyQuerySet:
+        return self if user.is_auditor else self.filter(owner=user)
+
+
+class Hierarchy(models.Model):
+    """A value hierarchy in ARX's CSV format, sealed: it lists a column's values."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=200)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="hierarchies"
+    )
+    levels = models.PositiveSmallIntegerField()
+    values_count = models.PositiveIntegerField()
+    key = models.ForeignKey(DataKey, on_delete=models.PROTECT, related_name="+")
+    sealed_csv = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = HierarchyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name_plural = "hierarchies"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AnonymizationRunQuerySet(models.QuerySet["AnonymizationRun"]):
+    def visible_to(self, user: Any) -> AnonymizationRunQuerySet:
+        """The lattice search is steward-only: those who manage the data see its runs."""
+        if user.is_auditor:
+            return self
+        return self.filter(version__in=Version.objects.managed_by(user).values("pk"))
+
+
+class AnonymizationRun(models.Model):
+    """One search for the best anonymized form of a version.
+
+    `policy` names columns and parameters, never values; `result` holds counts.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    version = models.ForeignKey(
+        Version, on_delete=models.PROTECT, related_name="anonymization_runs"
+    )
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    job = models.OneToOneField(
+        Job, on_delete=models.PROTECT, related_name="anonymization_run"
+    )
+    policy = models.JSONField()
+    result = models.JSONField(default=dict)
+    release = models.OneToOneField(
+        Version, null=True, on_delete=models.PROTECT, related_name="made_by_run"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = AnonymizationRunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"Anonymization of {self.version}"

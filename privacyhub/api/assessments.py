@@ -1,0 +1,7 @@
+"""Assessments of model versions."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

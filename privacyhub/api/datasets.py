@@ -1,0 +1,7 @@
+"""Datasets and uploads."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,7 @@
+"""Predictions of a model version."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

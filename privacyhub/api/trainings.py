@@ -1,0 +1,7 @@
+"""Training runs, and what one would cost."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

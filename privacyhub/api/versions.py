@@ -1,0 +1,7 @@
+"""Versions: columns, preview, download."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,115 @@
+"""Reading and writing the encrypted tables of versions.
+
+Each function that reads takes the version and unwraps its key; callers note the
+class of the read in the ledger (`dp`, `steward_only` or `uncovered_release`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from privacyhub.datasets import storage
+from privacyhub.datasets.models import Version
+from privacyhub.engines import tables
+from privacyhub.governance import keys
+from privacyhub.governance.models import DataKey
+
+
+@dataclass(frozen=True)
+class Written:
+    """An encrypted table on disk that no version names yet."""
+
+    version_id: uuid.UUID
+    file: str
+    key: DataKey
+    manifest: tables.Manifest
+    fingerprint: str
+
+
+def write(batches: Iterable[pa.RecordBatch], *, schema: pa.Schema) -> Written:
+    """Write typed rows without ids: ids are given here, from the rows themselves."""
+    secret = keys.identity_key("table")
+    ids = tables.RowIds(key=secret, fingerprint_key=secret)
+    return _write(
+        ids.stream(batches), schema=tables.with_row_id(schema), fingerprints=ids
+    )
+
+
+def write_frame(frame: pl.DataFrame) -> Written:
+    """Write a derived table that has its row ids already (`ROW_ID` first)."""
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    fields = [
+        field.with_nullable(field.name != tables.ROW_ID) for field in table.schema
+    ]
+    schema = pa.schema([_plain(field) for field in fields])
+    return _write(table.cast(schema).to_batches(), schema=schema)
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    """Polars writes large strings and categoricals; the store keeps plain ones."""
+    kind = field.type
+    if pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+        return field.with_type(pa.string())
+    return field
+
+
+def _write(
+    batches: Iterable[pa.RecordBatch],
+    *,
+    schema: pa.Schema,
+    fingerprints: tables.RowIds | None = None,
+) -> Written:
+    version_id = uuid.uuid4()
+    key, plain = keys.create(purpose="version")
+    file = storage.new_name("tables", "parquet")
+    manifest = tables.write_table(
+        storage.path_of(file), batches, schema=schema, key=plain, aad=str(version_id)
+    )
+    found = fingerprints.fingerprint if fingerprints else None
+    return Written(
+        version_id=version_id,
+        file=file,
+        key=key,
+        manifest=manifest,
+        fingerprint=found.hexdigest() if found else "",
+    )
+
+
+def discard(written: Written) -> None:
+    """Undo `write` when its version was not published."""
+    storage.remove(written.file)
+    keys.destroy(written.key)
+
+
+def _where(version: Version) -> dict[str, Any]:
+    return {
+        "path": storage.path_of(version.file),
+        "key": keys.unwrap(version.key),
+        "aad": str(version.pk),
+        "sha256": version.sha256,
+    }
+
+
+def load(version: Version, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The version's rows, `ROW_ID` included unless `columns` leaves it out."""
+    return tables.read_stored(columns=columns, **_where(version))
+
+
+def batches(
+    version: Version, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The version's rows a batch at a time, for tables larger than memory."""
+    return tables.iter_batches(columns=columns, **_where(version))
+
+
+def profile(version: Version) -> dict[str, Any]:
+    """The steward's profile: it holds values of the data."""
+    return keys.unseal_json(
+        version.sealed_profile, key=version.key, context=str(version.pk)
+    )

@@ -1,0 +1,1 @@
+"""The mathematics: no Django, no Celery; usable from a notebook."""

@@ -1,0 +1,183 @@
+"""The search for the transformation of least cost, and the proof that it is.
+
+The whole lattice is in memory: a lower bound and an "open" flag a node.
+
+1. The metric's separable bound gives every node a lower bound at once.
+2. A greedy descent from the most general node gives a first solution.
+3. Then, until no open node is left: check the most general open node.
+   * Rows that are suppressed in all its specialisations past the limit: close these.
+   * Otherwise they raise the lower bound of all its specialisations.
+   * A better score closes every node whose lower bound reaches it.
+
+A node is only ever closed by a bound that holds for each of the models (see
+`models`), whatever the suppression limit, so an empty open set proves the optimum.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import lattice
+from .checks import Check, Checker, Node
+from .encoding import Bools, Floats
+from .errors import AnonymizeCancelled
+from .lattice import Levels
+from .metrics import Score
+
+
+@dataclass
+class Limits:
+    """When to report and when to stop."""
+
+    progress: Callable[[int, int], None] | None = None
+    cancelled: Callable[[], bool] | None = None
+    time_limit: float | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    def tick(self, *, done: int, total: int) -> bool:
+        """Report; true when the time is up. Raises AnonymizeCancelled."""
+        if self.progress is not None:
+            self.progress(done, total)
+        if self.cancelled is not None and self.cancelled():
+            raise AnonymizeCancelled("The search was cancelled.")
+        return (
+            self.time_limit is not None
+            and time.monotonic() - self.started >= self.time_limit
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search found. `lower`: no node of the lattice scores below this."""
+
+    best: Check | None
+    nodes: tuple[Node, ...]
+    proved: bool
+    lower: float
+
+
+class Exhaustive:
+    """Branch and bound with an array over the lattice; for some 10^6 nodes."""
+
+    def __init__(self, *, checker: Checker, limits: Limits) -> None:
+        self.checker = checker
+        self.limits = limits
+        heights = checker.problem.heights
+        self.heights = heights
+        self.shape = lattice.shape(heights)
+        scorer = checker.scorer
+        parts = scorer.parts()
+        self.lower: Floats = (
+            np.full(self.shape, -np.inf)
+            if parts is None
+            else lattice.outer(parts, join=scorer.join)
+        )
+        self.lower = self.lower.reshape(self.shape)
+        self.open: Bools = np.ones(self.shape, dtype=bool)
+        self.generality = lattice.generality(heights).reshape(self.shape)
+        self.best: Check | None = None
+        self.nodes: list[Node] = []
+
+    def run(self) -> Outcome:
+        """Search until nothing is open or the time is up."""
+        stopped = self._descend()
+        while not stopped:
+            levels = self._most_general()
+            if levels is None:
+                break
+            self._visit(levels)
+            stopped = self._tick()
+        return self._outcome()
+
+    def _tick(self) -> bool:
+        total = self.open.size
+        done = total - int(np.count_nonzero(self.open))
+        return self.limits.tick(done=done, total=total)
+
+    def _descend(self) -> bool:
+        """From the top, always to the cheapest specialisation that is anonymous."""
+        node: Levels | None = self.heights
+        check = self._visit(self.heights)
+        if not check.anonymous:
+            return self._tick()
+        while node is not None:
+            below = sorted(lattice.children(node), key=lambda n: self.lower[n])
+            node = None
+            for child in below:
+                if not self.open[child]:
+                    continue
+                if self._visit(child).anonymous:
+                    node = child
+                    break
+            if self._tick():
+                return True
+        return False
+
+    def _most_general(self) -> Levels | None:
+        """The open node with the highest sum of levels, then the lowest bound."""
+        at = np.flatnonzero(self.open)
+        if not len(at):
+            return None
+        heights = self.generality.ravel()[at]
+        at = at[heights == heights.max()]
+        chosen = at[np.argmin(self.lower.ravel()[at])]
+        return tuple(int(i) for i in np.unravel_index(chosen, self.shape))
+
+    def _visit(self, levels: Levels) -> Check:
+        check = self.checker.check(levels)
+        scorer = self.checker.scorer
+        self.open[levels] = False
+        self.nodes.append(
+            Node(
+                levels=levels,
+                anonymous=check.anonymous,
+                suppressed=check.rows,
+                score=None if check.score is None else check.score.value,
+                bound=scorer.shown(float(self.lower[levels])),
+            )
+        )
+        below = lattice.below(levels)
+        surely = check.surely
+        if surely > self.checker.limit:
+            self.open[below] = False
+        elif surely:
+            parts = scorer.parts_below(check.classes, check.least, check.whole)
+            if parts is not None:
+                raised = lattice.outer(parts, join=scorer.join)
+                view = self.lower[below]
+                np.maximum(view, raised.reshape(view.shape), out=view)
+        least_above = scorer.lower_above(check.classes)
+        if least_above is not None:
+            view = self.lower[lattice.above(levels)]
+            np.maximum(view, least_above, out=view)
+        if check.score is not None and self._better(check.score):
+            self.best = check
+        self._close()
+        return check
+
+    def _better(self, score: Score) -> bool:
+        return self.best is None or self.best.score is None or score < self.best.score
+
+    def _close(self) -> None:
+        if self.best is not None and self.best.score is not None:
+            self.open &= self.lower < self.checker.scorer.cut(self.best.score)
+
+    def _outcome(self) -> Outcome:
+        scorer = self.checker.scorer
+        left = self.lower[self.open]
+        found = None if self.best is None else self.best.score
+        if not len(left):
+            lower = np.inf if found is None else found.value
+        else:
+            lower = scorer.shown(float(left.min()))
+            lower = lower if found is None else min(lower, found.value)
+        return Outcome(
+            best=self.best,
+            nodes=tuple(self.nodes),
+            proved=not len(left),
+            lower=float(lower),
+        )

@@ -1,0 +1,188 @@
+"""Sums of clipped gradients, without per-example gradients.
+
+For a dense layer the gradient of row i is the outer product of its input a_i and its
+output gradient d_i, so its squared norm is |a_i|^2 |d_i|^2 (Goodfellow, arXiv
+1510.01799). A unit of m rows has the sum of such products, whose squared norm is the
+sum over row pairs (j, k) of (a_j . a_k)(d_j . d_k). The clipped sum is one matrix
+product with the output gradients scaled by each unit's clip factor: no second
+backward pass. The tests hold norms and sums to TensorFlow Privacy's registry and to
+float64 brute force.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from privacyhub.engines.dp.architecture import Architecture, Task
+
+
+def unpack(vector: Any, architecture: Architecture) -> dict[str, Any]:
+    """The named weights of a flat vector tensor."""
+    sizes = [_size(shape) for shape in architecture.shapes.values()]
+    parts = tf.split(vector, sizes)
+    return {
+        name: tf.reshape(part, shape)
+        for part, (name, shape) in zip(parts, architecture.shapes.items(), strict=True)
+    }
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+def _activate(values: Any, activation: str) -> Any:
+    return tf.tanh(values) if activation == "tanh" else tf.nn.relu(values)
+
+
+def _slope(activated: Any, activation: str) -> Any:
+    """The activation's derivative, from its output."""
+    if activation == "tanh":
+        return 1 - tf.square(activated)
+    return tf.cast(activated > 0, activated.dtype)
+
+
+def _output_gradient(logits: Any, target: Any, task: Task) -> Any:
+    """Derivative of each row's loss by its logits: [rows, outputs].
+
+    Losses: cross-entropy; for regression half the squared error.
+    """
+    if task == "binary":
+        return tf.sigmoid(logits) - target[:, None]
+    if task == "multiclass":
+        classes = tf.one_hot(
+            tf.cast(target, tf.int32), logits.shape[1], dtype=logits.dtype
+        )
+        return tf.nn.softmax(logits) - classes
+    return logits - target[:, None]
+
+
+def row_losses(logits: Any, target: Any, task: Task) -> Any:
+    """Each row's loss: [rows]."""
+    if task == "binary":
+        return tf.nn.sigmoid_cross_entropy_with_logits(
+            labels=target[:, None], logits=logits
+        )[:, 0]
+    if task == "multiclass":
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(
+            labels=tf.cast(target, tf.int32), logits=logits
+        )
+    return 0.5 * tf.square(logits[:, 0] - target)
+
+
+def _pair_norms(inputs: Any, gradients: Any, rows: int) -> Any:
+    """Squared norms of sums of outer products, a unit: [units].
+
+    inputs [units * rows, a], gradients [units * rows, d]; the bias counts as an input
+    that is always 1.
+    """
+    if rows == 1:
+        return (tf.reduce_sum(tf.square(inputs), axis=1) + 1) * tf.reduce_sum(
+            tf.square(gradients), axis=1
+        )
+    a = tf.reshape(inputs, [-1, rows, inputs.shape[1]])
+    d = tf.reshape(gradients, [-1, rows, gradients.shape[1]])
+    a_pairs = tf.matmul(a, a, transpose_b=True) + 1
+    d_pairs = tf.matmul(d, d, transpose_b=True)
+    return tf.reduce_sum(a_pairs * d_pairs, axis=[1, 2])
+
+
+def _table_norms(places: Any, gradients: Any, rows: int) -> Any:
+    """Squared norms of an embedding table's gradients, a unit: [units]."""
+    if rows == 1:
+        return tf.reduce_sum(tf.square(gradients), axis=1)
+    d = tf.reshape(gradients, [-1, rows, gradients.shape[1]])
+    p = tf.reshape(places, [-1, rows])
+    same = tf.cast(p[:, :, None] == p[:, None, :], gradients.dtype)
+    return tf.reduce_sum(same * tf.matmul(d, d, transpose_b=True), axis=[1, 2])
+
+
+def clipped_sum(
+    *,
+    vector: Any,
+    architecture: Architecture,
+    task: Task,
+    features: Any,
+    ids: Any,
+    target: Any,
+    row_weight: Any,
+    clip_norm: Any,
+    rows_per_unit: int = 1,
+) -> tuple[Any, Any]:
+    """The sum over units of their clipped gradients, and the sum of row losses.
+
+    vector [parameters]; features [units * m, features]; ids int32
+    [units * m, embeddings]; target [units * m]; row_weight [units * m], 0 for padding.
+    A unit's gradient is the weighted sum of its rows' gradients. A unit whose gradient
+    is not finite counts as zero. The losses are private: only a run without privacy
+    may keep them.
+    """
+    weights = unpack(vector, architecture)
+    layers = len(architecture.hidden) + 1
+    parts = [features]
+    for k in range(len(architecture.embeddings)):
+        parts.append(tf.gather(weights[f"embedding_{k}/table"], ids[:, k]))
+    inputs = [tf.concat(parts, axis=1) if len(parts) > 1 else features]
+    for layer in range(layers):
+        values = (
+            tf.matmul(inputs[-1], weights[f"dense_{layer}/kernel"])
+            + weights[f"dense_{layer}/bias"]
+        )
+        if layer < layers - 1:
+            inputs.append(_activate(values, architecture.activation))
+    losses = row_losses(values, target, task)
+
+    gradient = _output_gradient(values, target, task) * row_weight[:, None]
+    gradients = [gradient]
+    for layer in range(layers - 1, 0, -1):
+        gradient = tf.matmul(
+            gradient, weights[f"dense_{layer}/kernel"], transpose_b=True
+        ) * _slope(inputs[layer], architecture.activation)
+        gradients.insert(0, gradient)
+    tables = []
+    if architecture.embeddings:
+        at_embeddings = tf.matmul(
+            gradients[0],
+            weights["dense_0/kernel"][architecture.features :],
+            transpose_b=True,
+        )
+        tables = tf.split(at_embeddings, [e.width for e in architecture.embeddings], 1)
+
+    squared = tf.add_n(
+        [
+            _pair_norms(a, d, rows_per_unit)
+            for a, d in zip(inputs, gradients, strict=True)
+        ]
+        + [_table_norms(ids[:, k], d, rows_per_unit) for k, d in enumerate(tables)]
+    )
+    norms = tf.sqrt(squared)
+    finite = tf.math.is_finite(norms)
+    scale = tf.where(finite, clip_norm / tf.maximum(norms, clip_norm), 0.0)
+    scale = tf.where(tf.math.is_inf(clip_norm), tf.cast(finite, scale.dtype), scale)
+    if rows_per_unit > 1:
+        scale = tf.repeat(scale, rows_per_unit)
+        finite = tf.repeat(finite, rows_per_unit)
+
+    # Zero times NaN is NaN: rows that do not count are replaced, not multiplied away.
+    def kept(values: Any) -> Any:
+        return tf.where(finite[:, None], values, 0.0)
+
+    sums = []
+    for k, (d, embedding) in enumerate(
+        zip(tables, architecture.embeddings, strict=True)
+    ):
+        sums.append(
+            tf.math.unsorted_segment_sum(
+                kept(d) * scale[:, None], ids[:, k], embedding.size
+            )
+        )
+    for a, d in zip(inputs, gradients, strict=True):
+        scaled = kept(d) * scale[:, None]
+        sums.append(tf.matmul(kept(a), scaled, transpose_a=True))
+        sums.append(tf.reduce_sum(scaled, axis=0))
+    flat = tf.concat([tf.reshape(part, [-1]) for part in sums], axis=0)
+    return flat, tf.reduce_sum(tf.where(row_weight > 0, losses, 0.0))

@@ -1,0 +1,116 @@
+"""Prepares the arrays of the next training steps, in a background thread.
+
+A chunk holds a fixed number of steps: rows gathered from memory, weights that mask
+padding, and noise. While one chunk is computed the next is prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacyhub.engines.dp.noise import NoiseSource
+from privacyhub.engines.dp.sampling import PoissonSampler, UnitRows
+from privacyhub.engines.prepare.encoding import EncodedTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Inputs of up to S steps; the first `steps` of them are to be run.
+
+    features [S, R, features], ids [S, R, embeddings], target and row_weight [S, R]
+    with R = bucket * rows per unit; noise [S, parameters], or [S, 1] without noise.
+    """
+
+    steps: int
+    features: NDArray[np.float32]
+    ids: NDArray[np.int32]
+    target: NDArray[np.float32]
+    row_weight: NDArray[np.float32]
+    noise: NDArray[np.float32]
+
+
+class Feed:
+    """Draws chunks of Poisson batches from an encoded table.
+
+    A row that holds a number that is not finite takes part in the draw like any other
+    and has weight 0: its gradient counts as zero.
+    """
+
+    def __init__(
+        self,
+        *,
+        data: EncodedTable,
+        target: NDArray[np.float32],
+        units: UnitRows,
+        sampler: PoissonSampler,
+        row_weight: NDArray[np.float32],
+        noise: NoiseSource | None,
+        parameters: int,
+        steps_a_chunk: int,
+    ) -> None:
+        self._data = data
+        self._target = target
+        self._units = units
+        self._sampler = sampler
+        self._noise = noise
+        self._parameters = parameters
+        self._steps = steps_a_chunk
+        finite = np.isfinite(data.features).all(axis=1) & np.isfinite(target)
+        self._all_finite = bool(finite.all())
+        self._finite = finite
+        self._row_weight = np.where(finite, row_weight, 0).astype(np.float32)
+
+    def chunks(self, sizes: Sequence[int]) -> Iterator[Chunk]:
+        """A chunk for each number of steps in `sizes`."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            waiting = [pool.submit(self._prepare, size) for size in sizes[:1]]
+            for size in [*sizes[1:], None]:
+                chunk = waiting.pop().result()
+                if size is not None:
+                    waiting.append(pool.submit(self._prepare, size))
+                yield chunk
+
+    def _prepare(self, steps: int) -> Chunk:
+        drawn = self._sampler.draw(steps).units
+        if steps < self._steps:
+            drawn = np.pad(
+                drawn, ((0, self._steps - steps), (0, 0)), constant_values=-1
+            )
+        rows = self._units.rows[drawn]
+        rows[drawn < 0] = -1
+        present = rows >= 0
+        flat = rows.reshape(self._steps, -1)
+        weight = self._row_weight[flat]
+        if self._units.max_rows > 1:
+            # A unit's gradient is the mean of its rows' gradients.
+            weight /= np.repeat(
+                np.maximum(present.sum(axis=2), 1), self._units.max_rows, axis=1
+            )
+        weight[flat < 0] = 0
+        features = np.take(self._data.features, flat, axis=0, mode="wrap")
+        target = self._target[flat]
+        if self._units.max_rows > 1:
+            # A padding row shares its unit's norm: it must not overflow there.
+            features[flat < 0] = 0
+        if not self._all_finite:
+            spoiled = ~self._finite[flat]
+            features[spoiled] = 0
+            target[spoiled] = 0
+        noise = (
+            self._noise((self._steps, self._parameters))
+            if self._noise is not None
+            else np.zeros((self._steps, 1), dtype=np.float32)
+        )
+        return Chunk(
+            steps=steps,
+            features=features,
+            ids=self._data.ids[flat],
+            target=target,
+            row_weight=weight,
+            noise=noise,
+        )

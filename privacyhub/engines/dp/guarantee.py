@@ -1,0 +1,108 @@
+"""The guarantee of a trained model: everything that a report says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from privacyhub.engines.dp import accounting
+from privacyhub.engines.dp.accountants import uses_selection
+from privacyhub.engines.dp.events import Event, PoissonGaussianEvent, compose
+from privacyhub.engines.dp.rdp import epsilon_from_rdp, rdp_vector
+from privacyhub.engines.dp.spec import TrainSpec
+
+TRAINED_ON_ANONYMIZED = (
+    "The model was trained on an anonymized version. Its guarantee protects the rows "
+    "of that version, not the people behind the upload: the search that made the "
+    "version read their data."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guarantee:
+    """What a model may reveal about one unit, and what this does not cover.
+
+    epsilon and delta: of everything that the training units paid for: DP statistics
+    and training (and, when on other units, nothing else: metrics compose in parallel).
+    filter_epsilon: what the ledger's Rényi filter certifies for the same events.
+    odds: how often an attacker with a 50% prior is right at most, delta aside.
+    group_epsilons: epsilon for 2 and 5 units at the same delta; None where unbounded.
+    """
+
+    unit: str
+    relation: str
+    epsilon: float
+    delta: float
+    filter_epsilon: float
+    odds: float
+    group_epsilons: dict[str, float | None]
+    accountant: str
+    sampler: str
+    sampling_probability: float
+    noise_multiplier: float
+    clip_norm: float
+    steps: int
+    declared_units: int
+    max_rows_per_unit: int
+    events: list[dict[str, Any]]
+    additive_delta: float
+    column_sources: dict[str, str]
+    not_covered: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"schema": 1, **asdict(self)}
+
+
+def guarantee_of(
+    *,
+    spec: TrainSpec,
+    training: PoissonGaussianEvent,
+    delta: float,
+    also: Sequence[Event] = (),
+    additive_delta: float = 0.0,
+    unit: str = "record",
+    column_sources: Mapping[str, str] | None = None,
+    not_covered: Sequence[str] = (),
+) -> Guarantee:
+    """The guarantee of a run: `training` as executed, `also` paid by the same units.
+
+    delta is the total; `additive_delta` of it goes to category names, the rest to the
+    events.
+    """
+    accounting.require_delta_below_one_over(delta=delta, units=spec.units)
+    event_delta = delta - additive_delta
+    if event_delta <= 0:
+        raise ValueError("The statistics' additive delta takes the whole delta.")
+    event = compose([training, *also])
+    epsilon = accounting.epsilon(event, delta=event_delta)
+    groups: dict[str, float | None] = {}
+    for size in (2, 5):
+        group = accounting.group_epsilon(event, delta=event_delta, size=size)
+        groups[str(size)] = group if group < 500 else None
+    missing = [
+        f"Bounds and domain of column {name}."
+        for name, source in (column_sources or {}).items()
+        if source == "not covered"
+    ]
+    return Guarantee(
+        unit=unit,
+        relation="add or remove one unit",
+        epsilon=epsilon,
+        delta=delta,
+        filter_epsilon=epsilon_from_rdp(rdp_vector(event), delta=event_delta),
+        odds=accounting.odds(epsilon),
+        group_epsilons=groups,
+        accountant="RDP" if uses_selection(event) else "PLD",
+        sampler="Poisson",
+        sampling_probability=training.sampling_probability,
+        noise_multiplier=training.noise_multiplier,
+        clip_norm=spec.clip_norm,
+        steps=training.steps,
+        declared_units=spec.units,
+        max_rows_per_unit=spec.max_rows_per_unit,
+        events=[training.to_dict(), *(e.to_dict() for e in also)],
+        additive_delta=additive_delta,
+        column_sources=dict(column_sources or {}),
+        not_covered=[*not_covered, *missing],
+    )

@@ -1,0 +1,155 @@
+"""Exact Poisson sampling of units, drawn for many steps at once.
+
+Each unit joins each step independently with probability q. The gaps between joined
+(step, unit) pairs are geometric, so a draw costs O(q N) a step. The event that the
+accountant prices comes from the object that draws.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacyhub.engines.dp.events import PoissonGaussianEvent
+
+_BUCKET_MULTIPLE = 32
+
+
+def entropy_seeded_generator() -> np.random.Generator:
+    """A generator seeded with 256 bits of the operating system's entropy."""
+    return np.random.Generator(
+        np.random.SFC64(np.random.SeedSequence(secrets.randbits(256)))
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitRows:
+    """Which rows belong to each unit, at most m of them.
+
+    `rows`: int32 of shape [units, m], padded with -1 behind a unit's last row.
+    """
+
+    rows: NDArray[np.int32]
+
+    @property
+    def units(self) -> int:
+        return int(self.rows.shape[0])
+
+    @property
+    def max_rows(self) -> int:
+        return int(self.rows.shape[1])
+
+
+def rows_as_units(rows: int) -> UnitRows:
+    """Each row is a unit of its own."""
+    return UnitRows(rows=np.arange(rows, dtype=np.int32)[:, None])
+
+
+def bound_rows_per_unit(
+    unit_of_row: NDArray[np.int64], *, max_rows: int, generator: np.random.Generator
+) -> UnitRows:
+    """At most `max_rows` rows of each unit, chosen at random, blind to the values.
+
+    `unit_of_row`: one integer a row; equal integers are one unit, a negative integer
+    is a row without a key, which is a unit of its own.
+    """
+    if max_rows < 1:
+        raise ValueError("A unit contributes at least one row.")
+    unit_of_row = np.asarray(unit_of_row, dtype=np.int64)
+    keyless = unit_of_row < 0
+    keys = unit_of_row.copy()
+    keys[keyless] = keys.max(initial=0) + 1 + np.arange(int(keyless.sum()))
+    shuffled = generator.permutation(len(keys))
+    _, codes = np.unique(keys, return_inverse=True)
+    order = shuffled[np.argsort(codes[shuffled], kind="stable")]
+    sorted_codes = codes[order]
+    starts = np.flatnonzero(np.diff(sorted_codes, prepend=-1))
+    rank = np.arange(len(order)) - np.repeat(
+        starts, np.diff(np.append(starts, len(order)))
+    )
+    kept = rank < max_rows
+    rows = np.full((len(starts), max_rows), -1, dtype=np.int32)
+    rows[sorted_codes[kept], rank[kept]] = order[kept]
+    return UnitRows(rows=rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    """Units drawn for several steps: `units` int32 [steps, bucket], padded with -1."""
+
+    units: NDArray[np.int32]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        return (self.units >= 0).sum(axis=1)
+
+
+class PoissonSampler:
+    """Draws Poisson batches of `units` units with probability `sampling_probability`.
+
+    The bucket (the padded width of a batch) starts at six standard deviations above
+    the expected size and grows when a batch passes it; no batch is ever truncated.
+    """
+
+    def __init__(
+        self,
+        *,
+        units: int,
+        sampling_probability: float,
+        generator: np.random.Generator | None = None,
+    ) -> None:
+        if units < 1:
+            raise ValueError("There is no unit to draw from.")
+        if not 0 < sampling_probability <= 1:
+            raise ValueError(
+                "The sampling probability must be above 0 and at most 1: the "
+                "expected batch may not be larger than the number of units."
+            )
+        self.units = units
+        self.sampling_probability = sampling_probability
+        self._generator = generator or entropy_seeded_generator()
+        mean = units * sampling_probability
+        spread = (mean * (1 - sampling_probability)) ** 0.5
+        self.bucket = self._rounded(min(units, mean + 6 * spread + 1))
+
+    @staticmethod
+    def _rounded(size: float) -> int:
+        return -(-int(np.ceil(size)) // _BUCKET_MULTIPLE) * _BUCKET_MULTIPLE
+
+    def _joined(self, trials: int) -> NDArray[np.int64]:
+        """Positions of the successes among `trials` Bernoulli(q) trials."""
+        parts: list[NDArray[np.int64]] = []
+        position = -1
+        while position < trials:
+            expected = (trials - position) * self.sampling_probability
+            gaps = self._generator.geometric(
+                self.sampling_probability, size=int(expected + 5 * expected**0.5) + 16
+            )
+            part = position + np.cumsum(gaps)
+            parts.append(part)
+            position = int(part[-1])
+        joined = np.concatenate(parts)
+        return joined[: np.searchsorted(joined, trials)]
+
+    def draw(self, steps: int) -> Batches:
+        """Batches for the next `steps` steps."""
+        joined = self._joined(steps * self.units)
+        step = joined // self.units
+        sizes = np.bincount(step, minlength=steps)
+        self.bucket = max(self.bucket, self._rounded(sizes.max(initial=0)))
+        starts = np.cumsum(sizes) - sizes
+        slot = np.arange(len(joined)) - np.repeat(starts, sizes)
+        units = np.full((steps, self.bucket), -1, dtype=np.int32)
+        units[step, slot] = joined - step * self.units
+        return Batches(units=units)
+
+    def event(self, *, steps: int, noise_multiplier: float) -> PoissonGaussianEvent:
+        """What `steps` noisy sums over this sampler's batches cost."""
+        return PoissonGaussianEvent(
+            sampling_probability=self.sampling_probability,
+            noise_multiplier=noise_multiplier,
+            steps=steps,
+        )

@@ -1,0 +1,396 @@
+"""The training loop: DP-SGD and DP-Adam over Poisson batches held in memory.
+
+Each step takes the sum of the clipped gradients of a Poisson batch, adds normal noise
+with standard deviation noise_multiplier * clip_norm to that sum, and divides by the
+expected batch, never by the drawn one (Abadi et al., arXiv 1607.00133). Empty batches
+get noise like any other. Many steps run in one call of one compiled function.
+
+Write-ahead: `on_block` is called before each block of steps runs, so that the caller
+can charge it; when it raises, no step of the block has run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from privacyhub.engines.dp.architecture import Architecture
+from privacyhub.engines.dp.checkpoint import (
+    Checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from privacyhub.engines.dp.clipping import clipped_sum
+from privacyhub.engines.dp.feed import Chunk, Feed
+from privacyhub.engines.dp.model import TrainedModel
+from privacyhub.engines.dp.noise import NoiseSource, entropy_noise
+from privacyhub.engines.dp.optimizers import OptimizerState, apply_gradient
+from privacyhub.engines.dp.sampling import (
+    PoissonSampler,
+    UnitRows,
+    bound_rows_per_unit,
+    entropy_seeded_generator,
+    rows_as_units,
+)
+from privacyhub.engines.dp.spec import TrainSpec
+from privacyhub.engines.prepare.encoding import EncodedTable
+
+BLOCKS = 20
+_MAX_STEPS_A_CALL = 64
+_MAX_CHUNK_BYTES = 24_000_000
+
+OnBlock = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
+Cancelled = Callable[[], bool]
+
+
+def train(
+    data: EncodedTable,
+    *,
+    spec: TrainSpec,
+    noise_multiplier: float,
+    on_block: OnBlock,
+    progress: Progress = lambda done, total: None,
+    cancelled: Cancelled = lambda: False,
+    checkpoint_dir: Path | None = None,
+    steps_limit: int | None = None,
+    noise_source: NoiseSource | None = None,
+) -> TrainedModel:
+    """Train with differential privacy.
+
+    on_block(start_step, steps) is called before each of about 20 blocks and may raise.
+    With `checkpoint_dir` the state is kept after each block, and a run that finds one
+    there goes on from it. `steps_limit` is the most steps that this attempt can pay
+    for. `noise_source` is for tests alone. A cancelled run returns what it has.
+    Raises ValueError, before the first block, for settings that do not fit the data.
+    """
+    if not math.isfinite(noise_multiplier) or noise_multiplier <= 0:
+        raise ValueError("The noise multiplier must be a positive finite number.")
+    if spec.implementation == "dpsequential":
+        raise ValueError("Use reference.train_dpsequential for this implementation.")
+    units = units_of(data, spec=spec)
+    sampler = PoissonSampler(
+        units=units.units, sampling_probability=spec.sampling_probability
+    )
+    loop = _Loop(
+        data=data,
+        spec=spec,
+        units=units,
+        sampler=sampler,
+        noise=noise_source or entropy_noise(),
+        noise_scale=noise_multiplier * spec.clip_norm,
+        clip_norm=spec.clip_norm,
+    )
+    model = loop.run(
+        on_block=on_block,
+        progress=progress,
+        cancelled=cancelled,
+        checkpoint_dir=checkpoint_dir,
+        steps_limit=steps_limit,
+    )
+    return replace(
+        model,
+        losses=[],
+        event=sampler.event(steps=model.steps_run, noise_multiplier=noise_multiplier),
+    )
+
+
+def train_plain(
+    data: EncodedTable,
+    *,
+    spec: TrainSpec,
+    progress: Progress = lambda done, total: None,
+    cancelled: Cancelled = lambda: False,
+) -> TrainedModel:
+    """Train the same network without clipping and noise: no guarantee at all.
+
+    The model's `losses` hold the mean loss of each step.
+    """
+    units = units_of(data, spec=spec)
+    loop = _Loop(
+        data=data,
+        spec=spec,
+        units=units,
+        sampler=PoissonSampler(
+            units=units.units, sampling_probability=spec.sampling_probability
+        ),
+        noise=None,
+        noise_scale=0.0,
+        clip_norm=math.inf,
+    )
+    return loop.run(
+        on_block=lambda start, steps: None,
+        progress=progress,
+        cancelled=cancelled,
+        checkpoint_dir=None,
+        steps_limit=None,
+    )
+
+
+def units_of(data: EncodedTable, *, spec: TrainSpec) -> UnitRows:
+    """The units of a table: its rows, or at most m rows of each unit key."""
+    if data.target is None:
+        raise ValueError("The table has no encoded target.")
+    if data.rows == 0:
+        raise ValueError("The table has no rows.")
+    if data.units is None:
+        return rows_as_units(data.rows)
+    return bound_rows_per_unit(
+        data.units,
+        max_rows=spec.max_rows_per_unit,
+        generator=entropy_seeded_generator(),
+    )
+
+
+class _Loop:
+    """One run: its data, its compiled function and its state."""
+
+    def __init__(
+        self,
+        *,
+        data: EncodedTable,
+        spec: TrainSpec,
+        units: UnitRows,
+        sampler: PoissonSampler,
+        noise: NoiseSource | None,
+        noise_scale: float,
+        clip_norm: float,
+    ) -> None:
+        self._data = data
+        self._spec = spec
+        self._architecture = spec.architecture(
+            features=data.features.shape[1], category_sizes=data.category_sizes
+        )
+        self._block = math.ceil(spec.steps / BLOCKS)
+        row_bytes = 4 * (data.features.shape[1] + data.ids.shape[1] + 2)
+        step_bytes = sampler.bucket * units.max_rows * row_bytes
+        step_bytes += 4 * self._architecture.parameters
+        most = max(1, min(_MAX_STEPS_A_CALL, _MAX_CHUNK_BYTES // step_bytes))
+        calls = math.ceil(self._block / most)
+        self._steps_a_call = math.ceil(self._block / calls)
+        assert data.target is not None  # noqa: S101 - checked by units_of
+        target = np.asarray(data.target, dtype=np.float32)
+        self._feed = Feed(
+            data=data,
+            target=target,
+            units=units,
+            sampler=sampler,
+            row_weight=_row_weights(target, spec=spec),
+            noise=noise,
+            parameters=self._architecture.parameters,
+            steps_a_chunk=self._steps_a_call,
+        )
+        self._run_steps = compiled_steps(
+            architecture=self._architecture,
+            spec=spec,
+            rows_per_unit=units.max_rows,
+            clip_norm=clip_norm,
+            noise_scale=noise_scale,
+        )
+
+    def run(
+        self,
+        *,
+        on_block: OnBlock,
+        progress: Progress,
+        cancelled: Cancelled,
+        checkpoint_dir: Path | None,
+        steps_limit: int | None,
+    ) -> TrainedModel:
+        spec = self._spec
+        state, start = self._initial_state(checkpoint_dir)
+        end = (
+            spec.steps
+            if steps_limit is None
+            else min(spec.steps, start + max(0, steps_limit))
+        )
+        blocks = [
+            (first, min(self._block, end - first))
+            for first in range(start, end, self._block)
+        ]
+        sizes = [
+            min(self._steps_a_call, first + steps - done)
+            for first, steps in blocks
+            for done in range(first, first + steps, self._steps_a_call)
+        ]
+        chunks = self._feed.chunks(sizes)
+        losses: list[float] = []
+        done = start
+        progress(done, spec.steps)
+        try:
+            for first, steps in blocks:
+                if cancelled():
+                    break
+                on_block(first, steps)
+                while done < first + steps:
+                    chunk = next(chunks)
+                    state, chunk_losses = self._call(state, chunk, done)
+                    losses.extend(chunk_losses)
+                    done += chunk.steps
+                if checkpoint_dir is not None:
+                    _keep(state, step=done, folder=checkpoint_dir)
+                progress(done, spec.steps)
+        finally:
+            chunks.close()
+        return TrainedModel(
+            architecture=self._architecture,
+            weights=self._model_weights(state, done),
+            spec=spec,
+            encoder=self._data.encoder,
+            steps_run=done - start,
+            losses=losses,
+        )
+
+    def _initial_state(self, checkpoint_dir: Path | None) -> tuple[OptimizerState, int]:
+        parameters = self._architecture.parameters
+        found = (
+            read_checkpoint(checkpoint_dir, parameters=parameters)
+            if checkpoint_dir is not None
+            else None
+        )
+        if found is not None:
+            return (
+                OptimizerState(
+                    tf.constant(found.weights),
+                    tf.constant(found.first_moment),
+                    tf.constant(found.second_moment),
+                    tf.constant(found.average),
+                ),
+                found.step,
+            )
+        zeros = tf.zeros([parameters], tf.float32)
+        weights = tf.constant(self._architecture.initial_vector(seed=self._spec.seed))
+        return OptimizerState(weights, zeros, zeros, zeros), 0
+
+    def _call(
+        self, state: OptimizerState, chunk: Chunk, done: int
+    ) -> tuple[OptimizerState, list[float]]:
+        rates = np.array(
+            [
+                self._spec.learning_rate_at(min(done + i, self._spec.steps))
+                for i in range(self._steps_a_call)
+            ],
+            dtype=np.float32,
+        )
+        *arrays, losses = self._run_steps(
+            *state,
+            tf.constant(chunk.steps, tf.int32),
+            tf.constant(float(done), tf.float32),
+            tf.convert_to_tensor(rates),
+            tf.convert_to_tensor(chunk.features),
+            tf.convert_to_tensor(chunk.ids),
+            tf.convert_to_tensor(chunk.target),
+            tf.convert_to_tensor(chunk.row_weight),
+            tf.convert_to_tensor(chunk.noise),
+        )
+        return OptimizerState(*arrays), losses.numpy()[: chunk.steps].tolist()
+
+    def _model_weights(
+        self, state: OptimizerState, done: int
+    ) -> dict[str, NDArray[np.float32]]:
+        vector = state.weights.numpy()
+        if self._spec.ema and done:
+            # The average starts at zero: undo that bias.
+            vector = state.average.numpy() / (1 - self._spec.ema**done)
+        return {
+            name: array.copy()
+            for name, array in self._architecture.unpack(
+                vector.astype(np.float32)
+            ).items()
+        }
+
+
+def _row_weights(
+    target: NDArray[np.float32], *, spec: TrainSpec
+) -> NDArray[np.float32]:
+    """The loss weight of each row, from the declared class weights."""
+    if spec.class_weights is None:
+        return np.ones(len(target), dtype=np.float32)
+    weights = np.asarray(spec.class_weights, dtype=np.float32)
+    codes = np.where(np.isfinite(target), target, 0).astype(np.int64)
+    return weights[np.clip(codes, 0, spec.classes - 1)]
+
+
+def _keep(state: OptimizerState, *, step: int, folder: Path) -> None:
+    write_checkpoint(
+        Checkpoint(
+            step=step,
+            weights=state.weights.numpy(),
+            first_moment=state.first_moment.numpy(),
+            second_moment=state.second_moment.numpy(),
+            average=state.average.numpy(),
+        ),
+        folder=folder,
+    )
+
+
+def compiled_steps(
+    *,
+    architecture: Architecture,
+    spec: TrainSpec,
+    rows_per_unit: int,
+    clip_norm: float,
+    noise_scale: float,
+) -> Any:
+    """A compiled function that runs up to S steps; see `feed.Chunk` for its inputs."""
+    clip = tf.constant(clip_norm, tf.float32)
+
+    @tf.function(jit_compile=True, reduce_retracing=False)
+    def run(
+        weights: Any,
+        first: Any,
+        second: Any,
+        average: Any,
+        steps: Any,
+        done: Any,
+        rates: Any,
+        features: Any,
+        ids: Any,
+        target: Any,
+        row_weight: Any,
+        noise: Any,
+    ) -> Any:
+        def step(i: Any, state: Any, losses: Any) -> Any:
+            total, loss = clipped_sum(
+                vector=state.weights,
+                architecture=architecture,
+                task=spec.task,
+                features=features[i],
+                ids=ids[i],
+                target=target[i],
+                row_weight=row_weight[i],
+                clip_norm=clip,
+                rows_per_unit=rows_per_unit,
+            )
+            gradient = (total + noise_scale * noise[i]) / spec.expected_batch
+            state = apply_gradient(
+                state=state,
+                gradient=gradient,
+                rate=rates[i],
+                step=done + tf.cast(i, tf.float32),
+                spec=spec,
+            )
+            losses = tf.tensor_scatter_nd_update(
+                losses, [[i]], [loss / spec.expected_batch]
+            )
+            return i + 1, state, losses
+
+        _, state, losses = tf.while_loop(
+            lambda i, *_: i < steps,
+            step,
+            (
+                tf.constant(0),
+                OptimizerState(weights, first, second, average),
+                tf.zeros_like(rates),
+            ),
+        )
+        return (*state, losses)
+
+    return run

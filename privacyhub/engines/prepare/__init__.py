@@ -1,0 +1,1 @@
+"""From typed columns to what a model reads: statistics and encoding."""

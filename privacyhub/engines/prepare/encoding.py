@@ -1,0 +1,422 @@
+"""Encodes typed columns as numbers, from declared or DP-found bounds and domains.
+
+Nothing here is learnt from the rows that are encoded, so encoding costs no privacy;
+what the column specifications cost was paid where they were found. The encoder travels
+with the model and encodes new rows the same way.
+
+A number becomes: its position in its bounds, scaled to [-1, 1]; its place among knots
+(two neighbouring knots share a weight of 1, a piecewise-linear basis); and a mark when
+it is missing. A category becomes one mark among its domain, "unknown" and "missing";
+a domain of more than `MAX_ONE_HOT` becomes the place of an embedding instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Kind = Literal["number", "category", "boolean", "date"]
+Source = Literal["declared", "dp", "not covered"]
+
+MAX_ONE_HOT = 64
+UNIFORM_KNOTS = 9
+_WIDE_RATIO = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnSpec:
+    """What is known of an input column before its rows are read for training.
+
+    lower, upper: bounds of numbers; of dates in days since 1970-01-01.
+    categories: the domain, as text without surrounding blanks.
+    knots: increasing positions for the piecewise-linear basis; empty picks them from
+        the bounds.
+    source: where bounds, knots and categories come from.
+    """
+
+    name: str
+    kind: Kind
+    lower: float | None = None
+    upper: float | None = None
+    categories: tuple[str, ...] = ()
+    knots: tuple[float, ...] = ()
+    source: Source = "declared"
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"Column {self.name}: the kind is unknown.")
+        if self.source not in get_args(Source):
+            raise ValueError(f"Column {self.name}: the source is unknown.")
+        if self.kind in ("number", "date"):
+            if self.lower is None or self.upper is None:
+                raise ValueError(
+                    f"Column {self.name}: declare its bounds, or let them be found "
+                    "by charged statistics."
+                )
+            if not (
+                math.isfinite(self.lower)
+                and math.isfinite(self.upper)
+                and self.lower < self.upper
+            ):
+                raise ValueError(
+                    f"Column {self.name}: the lower bound must be below the upper one."
+                )
+            if any(a >= b for a, b in zip(self.knots, self.knots[1:], strict=False)):
+                raise ValueError(f"Column {self.name}: the knots must increase.")
+        if self.kind == "category" and len(set(self.categories)) != len(
+            self.categories
+        ):
+            raise ValueError(f"Column {self.name}: the domain lists a value twice.")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "lower": self.lower,
+            "upper": self.upper,
+            "categories": list(self.categories),
+            "knots": list(self.knots),
+            "source": self.source,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> ColumnSpec:
+        return cls(
+            name=str(stored["name"]),
+            kind=stored["kind"],
+            lower=stored.get("lower"),
+            upper=stored.get("upper"),
+            categories=tuple(str(c) for c in stored.get("categories", ())),
+            knots=tuple(float(k) for k in stored.get("knots", ())),
+            source=stored.get("source", "declared"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetSpec:
+    """The column to predict.
+
+    classes: its values, as text; of two the second is the positive one. None of them
+        for a regression, which has bounds instead and is scaled to [-1, 1].
+    """
+
+    name: str
+    classes: tuple[str, ...] = ()
+    lower: float | None = None
+    upper: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.classes:
+            if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+                raise ValueError("The target needs two different classes or more.")
+        elif self.lower is None or self.upper is None or self.lower >= self.upper:
+            raise ValueError("Declare the target's classes, or its two bounds.")
+
+    @property
+    def task(self) -> Literal["binary", "multiclass", "regression"]:
+        if not self.classes:
+            return "regression"
+        return "binary" if len(self.classes) == 2 else "multiclass"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "classes": list(self.classes),
+            "lower": self.lower,
+            "upper": self.upper,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> TargetSpec:
+        return cls(
+            name=str(stored["name"]),
+            classes=tuple(str(c) for c in stored.get("classes", ())),
+            lower=stored.get("lower"),
+            upper=stored.get("upper"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedTable:
+    """Rows as a network reads them.
+
+    features: float32 [rows, features]. ids: int32 [rows, embedded columns], with
+    `category_sizes` places each. target: float32 [rows], NaN where missing; class
+    codes, or the scaled number. units: int64 [rows], equal for rows of one unit and
+    -1 without a key; None when each row is a unit.
+    """
+
+    features: NDArray[np.float32]
+    ids: NDArray[np.int32]
+    category_sizes: tuple[int, ...] = ()
+    target: NDArray[np.float32] | None = None
+    units: NDArray[np.int64] | None = None
+    encoder: Encoder | None = None
+
+    @property
+    def rows(self) -> int:
+        return int(self.features.shape[0])
+
+    def take(self, rows: NDArray[Any]) -> EncodedTable:
+        """The table of these rows (a mask or positions)."""
+        return EncodedTable(
+            features=self.features[rows],
+            ids=self.ids[rows],
+            category_sizes=self.category_sizes,
+            target=None if self.target is None else self.target[rows],
+            units=None if self.units is None else self.units[rows],
+            encoder=self.encoder,
+        )
+
+
+def bare_table(
+    features: NDArray[np.float32], target: NDArray[np.float32] | None = None
+) -> EncodedTable:
+    """A table of numbers that need no encoding."""
+    return EncodedTable(
+        features=np.ascontiguousarray(features, dtype=np.float32),
+        ids=np.zeros((len(features), 0), dtype=np.int32),
+        target=None if target is None else np.asarray(target, dtype=np.float32),
+    )
+
+
+class Encoder:
+    """Encodes tables that have the specified columns; keeps no row."""
+
+    def __init__(
+        self, columns: Sequence[ColumnSpec], *, target: TargetSpec | None = None
+    ) -> None:
+        if not columns:
+            raise ValueError("There is no input column.")
+        names = [column.name for column in columns]
+        if len(set(names)) != len(names):
+            raise ValueError("An input column is listed twice.")
+        if target is not None and target.name in names:
+            raise ValueError("The target cannot be an input column too.")
+        self.columns = tuple(columns)
+        self.target = target
+        self._embedded = tuple(
+            c
+            for c in columns
+            if c.kind == "category" and len(c.categories) > MAX_ONE_HOT
+        )
+        self._knots = {
+            c.name: np.asarray(c.knots or default_knots(c.lower, c.upper))
+            for c in columns
+            if c.lower is not None and c.upper is not None
+        }
+
+    @property
+    def feature_names(self) -> list[str]:
+        """A name for each feature, such as `age`, `age~37`, `age?`, `sex=Male`."""
+        names: list[str] = []
+        for column in self.columns:
+            if column in self._embedded:
+                continue
+            if column.kind in ("number", "date"):
+                names.append(column.name)
+                names.extend(f"{column.name}~{k:g}" for k in self._knots[column.name])
+                names.append(f"{column.name}?")
+            else:
+                domain = (
+                    ("false", "true")
+                    if column.kind == "boolean"
+                    else (*column.categories, "(unknown)")
+                )
+                names.extend(f"{column.name}={value}" for value in domain)
+                names.append(f"{column.name}?")
+        return names
+
+    @property
+    def category_sizes(self) -> tuple[int, ...]:
+        """Places of each embedded column: domain, unknown, missing."""
+        return tuple(len(c.categories) + 2 for c in self._embedded)
+
+    def encode(
+        self, frame: pl.DataFrame, *, unit_of_row: NDArray[np.int64] | None = None
+    ) -> EncodedTable:
+        """Encode the rows of a frame; the target too when the frame has it.
+
+        Raises ValueError naming a column that is missing.
+        """
+        self._require_columns(frame)
+        features = np.zeros((frame.height, len(self.feature_names)), dtype=np.float32)
+        ids = np.zeros((frame.height, len(self._embedded)), dtype=np.int32)
+        start = embedded = 0
+        for column in self.columns:
+            if column in self._embedded:
+                ids[:, embedded] = category_places(frame[column.name], column)
+                embedded += 1
+            elif column.kind in ("number", "date"):
+                knots = self._knots[column.name]
+                width = len(knots) + 2
+                _encode_number(
+                    features[:, start : start + width],
+                    as_numbers(frame[column.name], kind=column.kind),
+                    column=column,
+                    knots=knots,
+                )
+                start += width
+            else:
+                places = (
+                    boolean_places(frame[column.name])
+                    if column.kind == "boolean"
+                    else category_places(frame[column.name], column)
+                )
+                width = 3 if column.kind == "boolean" else len(column.categories) + 2
+                features[np.arange(frame.height), start + places] = 1
+                start += width
+        has_target = self.target is not None and self.target.name in frame.columns
+        return EncodedTable(
+            features=features,
+            ids=ids,
+            category_sizes=self.category_sizes,
+            target=self.encode_target(frame) if has_target else None,
+            units=unit_of_row,
+            encoder=self,
+        )
+
+    def encode_target(self, frame: pl.DataFrame) -> NDArray[np.float32]:
+        """Class codes or scaled numbers, float32 [rows]; NaN where there is none."""
+        target = self.target
+        if target is None:
+            raise ValueError("The encoder has no target.")
+        if target.name not in frame.columns:
+            raise ValueError(f"The target column {target.name} is missing.")
+        series = frame[target.name]
+        if target.classes:
+            codes = _codes(series, target.classes).astype(np.float32)
+            codes[codes >= len(target.classes)] = np.nan
+            return codes
+        numbers = as_numbers(series, kind="number")
+        assert target.lower is not None  # noqa: S101 - checked by TargetSpec
+        assert target.upper is not None  # noqa: S101
+        clipped = np.clip(numbers, target.lower, target.upper)
+        scaled = 2 * (clipped - target.lower) / (target.upper - target.lower) - 1
+        return scaled.astype(np.float32)
+
+    def target_numbers(self, scaled: NDArray[Any]) -> NDArray[np.float64]:
+        """A regression's predictions in the target's own unit."""
+        target = self.target
+        if target is None or target.lower is None or target.upper is None:
+            raise ValueError("The encoder has no numeric target.")
+        return target.lower + (np.asarray(scaled, dtype=np.float64) + 1) / 2 * (
+            target.upper - target.lower
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": 1,
+            "columns": [column.to_dict() for column in self.columns],
+            "target": None if self.target is None else self.target.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Encoder:
+        if stored.get("schema") != 1:
+            raise ValueError("The encoder is of an unknown schema.")
+        target = stored.get("target")
+        return cls(
+            [ColumnSpec.from_dict(column) for column in stored["columns"]],
+            target=None if target is None else TargetSpec.from_dict(target),
+        )
+
+    def _require_columns(self, frame: pl.DataFrame) -> None:
+        missing = [c.name for c in self.columns if c.name not in frame.columns]
+        if missing:
+            raise ValueError(f"Missing columns: {', '.join(missing)}.")
+
+
+def default_knots(lower: float, upper: float) -> tuple[float, ...]:
+    """Knots that depend on the bounds alone.
+
+    Evenly spaced; where the upper bound is large against 1 and the lower one is not
+    negative, evenly spaced on a logarithmic scale besides, for amounts.
+    """
+    even = np.linspace(lower, upper, UNIFORM_KNOTS)
+    if lower < 0 or upper - lower < _WIDE_RATIO:
+        return tuple(even.tolist())
+    logarithmic = lower + np.expm1(
+        np.linspace(0, math.log1p(upper - lower), 2 * UNIFORM_KNOTS - 1)
+    )
+    logarithmic[-1] = upper
+    return tuple(np.unique(logarithmic).tolist())
+
+
+def as_numbers(series: pl.Series, *, kind: str) -> NDArray[np.float64]:
+    """A column as float64 [rows]; dates in days; NaN where missing or not finite."""
+    if kind == "date":
+        if series.dtype == pl.String:
+            series = series.str.strip_chars().str.to_date(strict=False)
+        series = series.cast(pl.Date, strict=False).cast(pl.Int32)
+    elif series.dtype == pl.String:
+        series = series.str.strip_chars()
+    numbers = series.cast(pl.Float64, strict=False).to_numpy().astype(np.float64)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def as_texts(series: pl.Series) -> pl.Series:
+    """A column as text without surrounding blanks; null where missing or empty."""
+    texts = series.cast(pl.String, strict=False).str.strip_chars()
+    return texts.set(texts == "", None)
+
+
+def _codes(series: pl.Series, domain: Sequence[str]) -> NDArray[np.int64]:
+    """Positions in the domain; len(domain) if unknown, len(domain) + 1 if missing."""
+    unknown, missing = len(domain), len(domain) + 1
+    texts = as_texts(series)
+    if not domain:
+        codes = pl.Series(np.full(len(texts), unknown, dtype=np.int64))
+    else:
+        codes = texts.replace_strict(
+            list(domain),
+            list(range(len(domain))),
+            default=unknown,
+            return_dtype=pl.Int64,
+        )
+    places = codes.to_numpy().copy()
+    places[texts.is_null().to_numpy()] = missing
+    return places.astype(np.int64)
+
+
+def category_places(series: pl.Series, column: ColumnSpec) -> NDArray[np.int64]:
+    """Each row's place among the column's domain, unknown and missing."""
+    return _codes(series, column.categories)
+
+
+def boolean_places(series: pl.Series) -> NDArray[np.int64]:
+    """0 for false, 1 for true, 2 for missing or neither."""
+    texts = as_texts(series).str.to_lowercase()
+    places = _codes(texts, ("false", "true", "0", "1", "no", "yes"))
+    return np.where(places < 6, places % 2, 2)
+
+
+def _encode_number(
+    out: NDArray[np.float32],
+    numbers: NDArray[np.float64],
+    *,
+    column: ColumnSpec,
+    knots: NDArray[np.float64],
+) -> None:
+    """Write one column's features into `out`, [rows, knots + 2], which holds zeros."""
+    assert column.lower is not None  # noqa: S101 - checked by ColumnSpec
+    assert column.upper is not None  # noqa: S101
+    missing = ~np.isfinite(numbers)
+    inside = np.clip(
+        np.where(missing, column.lower, numbers), column.lower, column.upper
+    )
+    out[:, 0] = 2 * (inside - column.lower) / (column.upper - column.lower) - 1
+    inside = np.clip(inside, knots[0], knots[-1])
+    left = np.clip(np.searchsorted(knots, inside, side="right") - 1, 0, len(knots) - 2)
+    share = (inside - knots[left]) / (knots[left + 1] - knots[left])
+    row = np.arange(len(numbers))
+    out[row, 1 + left] = 1 - share
+    out[row, 2 + left] = share
+    out[missing] = 0
+    out[missing, -1] = 1

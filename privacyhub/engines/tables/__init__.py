@@ -1,0 +1,90 @@
+"""Tables: read, type and check them; the encrypted store's file format."""
+
+from __future__ import annotations
+
+from privacyhub.engines.tables.checks import Check
+from privacyhub.engines.tables.errors import TableError
+from privacyhub.engines.tables.export import escape_cell, to_csv, to_parquet
+from privacyhub.engines.tables.formats import HEAD_BYTES, Format, detect_format
+from privacyhub.engines.tables.kinds import ARROW_TYPES, Kind, kind_of
+from privacyhub.engines.tables.profiling import (
+    ColumnProfile,
+    TableProfile,
+    profile,
+    target_checks,
+)
+from privacyhub.engines.tables.reading import (
+    TypedColumn,
+    TypedTable,
+    check_structure,
+    read_table,
+)
+from privacyhub.engines.tables.register import patient_register
+from privacyhub.engines.tables.rowids import (
+    ROW_ID,
+    Fingerprint,
+    RowIds,
+    row_digests,
+    row_ids,
+    with_row_id,
+)
+from privacyhub.engines.tables.sealed import (
+    SealedError,
+    SealedReader,
+    SealedWriter,
+    seal,
+    unseal,
+)
+from privacyhub.engines.tables.store import (
+    Manifest,
+    StoreError,
+    iter_batches,
+    new_key,
+    read_schema,
+    write_table,
+)
+from privacyhub.engines.tables.store import read_table as read_stored
+from privacyhub.engines.tables.structure import ReadLimits, Structure
+
+__all__ = [
+    "ARROW_TYPES",
+    "HEAD_BYTES",
+    "ROW_ID",
+    "Check",
+    "ColumnProfile",
+    "Fingerprint",
+    "Format",
+    "Kind",
+    "Manifest",
+    "ReadLimits",
+    "RowIds",
+    "SealedError",
+    "SealedReader",
+    "SealedWriter",
+    "StoreError",
+    "Structure",
+    "TableError",
+    "TableProfile",
+    "TypedColumn",
+    "TypedTable",
+    "check_structure",
+    "detect_format",
+    "escape_cell",
+    "iter_batches",
+    "kind_of",
+    "new_key",
+    "patient_register",
+    "profile",
+    "read_schema",
+    "read_stored",
+    "read_table",
+    "row_digests",
+    "row_ids",
+    "seal",
+    "target_checks",
+    "to_csv",
+    "to_parquet",
+    "unseal",
+    "with_row_id",
+    "write_table",
+]

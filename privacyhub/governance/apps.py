@@ -1,0 +1,16 @@
+"""Ties the ledger and the audit trail to the end of every job."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class GovernanceConfig(AppConfig):
+    name = "privacyhub.governance"
+
+    def ready(self) -> None:
+        from jobs import registry  # the app registry is ready only now
+        from privacyhub.governance import hooks
+
+        registry.when_accepted(hooks.job_accepted)
+        registry.when_ended(hooks.job_ended)

@@ -1,0 +1,254 @@
+"""Every setting of the hub, in one place.
+
+Variables of the environment (each secret may also come from a file, `NAME_FILE`):
+
+| variable | default | meaning |
+| --- | --- | --- |
+| PRIVACYHUB_PRODUCTION | false | HTTPS only; secrets, hosts and services must be named |
+| PRIVACYHUB_SECRET_KEY | made once in var/ | signs sessions and links |
+| PRIVACYHUB_KEY_FILE | var/keys/instance.json | key-encryption keys; never in a backup of data |
+| PRIVACYHUB_HOSTS | localhost,127.0.0.1,[::1] | names under which the hub answers |
+| PRIVACYHUB_VAR | var/ | encrypted tables, models, broker folder, database |
+| PRIVACYHUB_PROXY | false | a proxy in front sets X-Forwarded-Proto |
+| DATABASE_URL | SQLite in var/ | postgresql://user:password@host:port/name |
+| REDIS_URL | folder in var/ | redis:// or rediss:// broker for the queue |
+| PRIVACYHUB_MAX_UPLOAD_MB | 2048 | largest upload |
+| PRIVACYHUB_MAX_JOBS | 20 | queued or running jobs a user may have |
+| PRIVACYHUB_EMAIL_URL | console | smtp://user:password@host:port, for password resets |
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from csp.constants import NONE, SELF
+
+from privacyhub import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(env.text("PRIVACYHUB_VAR", str(BASE_DIR / "var"))).resolve()
+PRODUCTION = env.boolean("PRIVACYHUB_PRODUCTION")
+VAR_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+DEBUG = False
+SECRET_KEY = env.secret(
+    "PRIVACYHUB_SECRET_KEY", file=VAR_DIR / "keys" / "secret", required=PRODUCTION
+)
+ALLOWED_HOSTS = env.items("PRIVACYHUB_HOSTS", "localhost,127.0.0.1,[::1]")
+KEY_FILE = Path(
+    env.text("PRIVACYHUB_KEY_FILE", str(VAR_DIR / "keys" / "instance.json"))
+)
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "csp",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "jobs",
+    "privacyhub.accounts",
+    "privacyhub.governance",
+    "privacyhub.datasets",
+    "privacyhub.anonymization",
+    "privacyhub.training",
+    "privacyhub.assessment",
+    "privacyhub.deployments",
+    "privacyhub.feedback",
+    "privacyhub.api",
+    "privacyhub.web",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "privacyhub.web.middleware.PrivateResponses",
+]
+
+ROOT_URLCONF = "privacyhub.urls"
+WSGI_APPLICATION = "privacyhub.wsgi.application"
+ASGI_APPLICATION = "privacyhub.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": False,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+            "builtins": ["privacyhub.web.templatetags.hub"],
+            "loaders": [
+                (
+                    "django.template.loaders.cached.Loader",
+                    ["django.template.loaders.filesystem.Loader"],
+                )
+            ],
+        },
+    }
+]
+
+DATABASES = {
+    "default": env.database("DATABASE_URL", default_file=VAR_DIR / "hub.sqlite3")
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Accounts
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "web:login"
+LOGIN_REDIRECT_URL = "web:home"
+LOGOUT_REDIRECT_URL = "web:login"
+SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+PASSWORD_RESET_TIMEOUT = int(timedelta(hours=24).total_seconds())
+LOGIN_ATTEMPTS = 10  # failures an account or address may have in LOGIN_WINDOW
+LOGIN_WINDOW = timedelta(minutes=15)
+
+# Text, times, mail
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+_mail = urlsplit(env.text("PRIVACYHUB_EMAIL_URL"))
+EMAIL_BACKEND = (
+    "django.core.mail.backends.smtp.EmailBackend"
+    if _mail.scheme == "smtp"
+    else "django.core.mail.backends.console.EmailBackend"
+)
+EMAIL_HOST, EMAIL_PORT = _mail.hostname or "", _mail.port or 587
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.username or "", _mail.password or ""
+EMAIL_USE_TLS = True
+
+# Static files
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = VAR_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True
+
+# Uploads go through an encrypting handler only: nothing spools plaintext.
+MAX_UPLOAD_BYTES = env.integer("PRIVACYHUB_MAX_UPLOAD_MB", 2048) * 2**20
+FILE_UPLOAD_HANDLERS = ["privacyhub.datasets.uploads.SealingUploadHandler"]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
+
+# Queue
+MAX_JOBS_PER_USER = env.integer("PRIVACYHUB_MAX_JOBS", 20)
+REDIS_URL = env.text("REDIS_URL")
+BROKER_DIR = VAR_DIR / "broker"
+
+# Web
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if PRODUCTION:
+    SECURE_SSL_REDIRECT = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds())
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+    CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS]
+if env.boolean("PRIVACYHUB_PROXY"):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# REST
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "privacyhub.api.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["privacyhub.api.permissions.ScopeAllows"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": [
+        "rest_framework.parsers.JSONParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
+    "DEFAULT_PAGINATION_CLASS": "privacyhub.api.pagination.Pages",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "privacyhub.api.problems.handle",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "PrivacyHub",
+    "VERSION": "1",
+    "DESCRIPTION": "Everything the browser can do, for scripts.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+}
+
+# Celery. Without Redis its broker is a folder: it holds job ids, never data.
+CELERY_BROKER_URL = REDIS_URL or "filesystem://"
+if not REDIS_URL:
+    for _folder in ("messages", "control"):
+        (BROKER_DIR / _folder).mkdir(parents=True, exist_ok=True)
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": str(BROKER_DIR / "messages"),
+        "data_folder_out": str(BROKER_DIR / "messages"),
+        "control_folder": str(BROKER_DIR / "control"),
+        "polling_interval": 0.05,
+    }
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "light"
+CELERY_TASK_CREATE_MISSING_QUEUES = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 1  # TensorFlow is not safe to fork once used
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat")
+CELERY_TIMEZONE = "UTC"
+CELERY_ENABLE_UTC = True

@@ -1,0 +1,7 @@
+"""Signing in and out, passwords, profile, tokens and users."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,7 @@
+"""Anonymization: the form, the run, hierarchies."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

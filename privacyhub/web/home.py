@@ -1,0 +1,7 @@
+"""Home, search and the bell."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

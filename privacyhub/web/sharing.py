@@ -1,0 +1,7 @@
+"""Sharing, handing over and erasing."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,7 @@
+"""A version: columns and roles, preview, download."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,11 @@
+"""TensorFlow with legacy Keras, set before any test module imports it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# TensorFlow Privacy's package file imports an Estimator that no longer exists.
+sys.skip_tf_privacy_import = True  # type: ignore[attr-defined]

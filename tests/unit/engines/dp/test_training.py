@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from privacyhub.engines.dp.spec import TrainSpec
+from privacyhub.engines.prepare.encoding import bare_table
+
+tf = pytest.importorskip("tensorflow")
+
+from privacyhub.engines.dp.training import train, train_plain  # noqa: E402
+
+SIGNIFICANCE = 1e-6
+SPEC = TrainSpec(
+    task="binary", units=2000, expected_batch=200, epochs=4, hidden=(8,), seed=3
+)
+
+
+def table(rows: int = 2000, seed: int = 0):
+    generator = np.random.default_rng(seed)
+    features = generator.uniform(-1, 1, size=(rows, 5))
+    target = (features[:, 0] + 0.3 * features[:, 1] > 0).astype(np.float32)
+    return bare_table(features, target)
+
+
+def vector_of(model) -> np.ndarray:
+    return model.architecture.pack(model.weights)
+
+
+def charged_blocks(spec=SPEC, data=None, **options):
+    blocks = []
+    model = train(
+        table() if data is None else data,
+        spec=spec,
+        noise_multiplier=options.pop("noise_multiplier", 1.0),
+        on_block=lambda start, steps: blocks.append((start, steps)),
+        **options,
+    )
+    return model, blocks
+
+
+def test_model_learns_what_is_easy() -> None:
+    model, _ = charged_blocks(replace(SPEC, learning_rate=0.05), noise_multiplier=0.5)
+    data = table(seed=1)
+    values = np.tanh(
+        data.features @ model.weights["dense_0/kernel"] + model.weights["dense_0/bias"]
+    )
+    logits = values @ model.weights["dense_1/kernel"] + model.weights["dense_1/bias"]
+    assert ((logits[:, 0] > 0) == (data.target > 0)).mean() > 0.9
+
+
+def test_blocks_cover_every_step_once_and_event_counts_them() -> None:
+    model, blocks = charged_blocks()
+    covered = [s for start, steps in blocks for s in range(start, start + steps)]
+    assert covered == list(range(SPEC.steps))
+    assert 15 <= len(blocks) <= 20
+    assert model.steps_run == model.event.steps == SPEC.steps
+    assert model.event.sampling_probability == 0.1
+    assert model.losses == []
+
+
+def test_charge_that_is_refused_stops_before_the_block() -> None:
+    done = []
+
+    def refuse_third(start: int, steps: int) -> None:
+        if start >= 4:
+            raise RuntimeError("no budget")
+
+    with pytest.raises(RuntimeError, match="no budget"):
+        train(
+            table(),
+            spec=SPEC,
+            noise_multiplier=1.0,
+            on_block=refuse_third,
+            progress=lambda step, total: done.append(step),
+        )
+    assert done[-1] == 4
+
+
+def test_cancelled_run_counts_what_it_ran() -> None:
+    calls = iter([False, False, True])
+    model, blocks = charged_blocks(cancelled=lambda: next(calls))
+    assert len(blocks) == 2
+    assert model.steps_run == sum(steps for _, steps in blocks) == model.event.steps
+
+
+def test_noise_on_the_sum_has_the_claimed_scale() -> None:
+    # With no signal (all rows weightless), plain SGD moves by noise alone:
+    # -rate * sigma * clip * z / expected batch a step.
+    data = table()
+    data.features[:] = np.nan
+    spec = replace(
+        SPEC,
+        optimizer="sgd",
+        momentum=0.0,
+        learning_rate=1.0,
+        clip_norm=0.5,
+        hidden=(64,),
+        epochs=2,
+    )
+    model, _ = charged_blocks(spec, data=data, noise_multiplier=3.0)
+    moved = vector_of(model) - model.architecture.initial_vector(seed=spec.seed)
+    deviation = 3.0 * 0.5 / spec.expected_batch * math.sqrt(spec.steps)
+    statistic = ((moved / deviation) ** 2).sum()
+    tail = stats.chi2(len(moved))
+    assert min(tail.cdf(statistic), tail.sf(statistic)) > SIGNIFICANCE / 2
+
+
+def test_sum_is_divided_by_the_expected_batch_not_the_drawn_one() -> None:
+    # One step of every unit with q = 1/2: the sum varies, the divisor must not.
+    rows = 64
+    data = bare_table(np.ones((rows, 1)), np.ones(rows))
+    spec = TrainSpec(
+        task="binary",
+        units=rows,
+        expected_batch=rows // 2,
+        epochs=0.5,
+        optimizer="sgd",
+        momentum=0.0,
+        learning_rate=1.0,
+        clip_norm=10.0,
+    )
+
+    def no_noise(shape):
+        return np.zeros(shape, dtype=np.float32)
+
+    moves = []
+    for _ in range(12):
+        model, _ = charged_blocks(spec, data=data, noise_source=no_noise)
+        moves.append(float(model.weights["dense_0/bias"][0]))
+    drawn = np.array(moves) / 0.5 * spec.expected_batch
+    np.testing.assert_allclose(drawn, np.round(drawn), atol=1e-3)
+    assert len(set(np.round(drawn))) > 1
+
+
+def test_two_runs_with_one_seed_have_unrelated_noise() -> None:
+    data = table()
+    data.features[:] = np.nan
+    spec = replace(SPEC, optimizer="sgd", momentum=0.0, hidden=(256,))
+    start = None
+    moves = []
+    for _ in range(2):
+        model, _ = charged_blocks(spec, data=data)
+        start = model.architecture.initial_vector(seed=spec.seed)
+        moves.append(vector_of(model) - start)
+    assert not np.array_equal(*moves)
+    assert abs(np.corrcoef(*moves)[0, 1]) < 6 / math.sqrt(len(start))
+
+
+def test_empty_batches_get_noise() -> None:
+    data = bare_table(np.ones((3, 1)), np.ones(3))
+    spec = TrainSpec(
+        task="binary",
+        units=3000,
+        expected_batch=1,
+        epochs=0.02,
+        optimizer="sgd",
+        momentum=0.0,
+    )
+    model, _ = charged_blocks(spec, data=data)
+    assert (vector_of(model) != 0).all()
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, 1e300])
+def test_poison_row_ends_like_a_clean_one(poison: float) -> None:
+    clean, clean_blocks = charged_blocks()
+    data = table()
+    with np.errstate(over="ignore"):
+        data.features[5] = np.float32(poison)
+    data.target[9] = np.nan
+    model, blocks = charged_blocks(data=data)
+    assert blocks == clean_blocks
+    assert model.event == clean.event
+    assert np.isfinite(vector_of(model)).all()
+
+
+def test_units_join_and_leave_together() -> None:
+    # Row k's feature k is 1: a touched weight tells that the row took part.
+    rows, per_unit = 12, 3
+    features = np.eye(rows)
+    data = replace(
+        bare_table(features, np.ones(rows)),
+        units=np.repeat(np.arange(rows // per_unit), per_unit),
+    )
+    spec = TrainSpec(
+        task="binary",
+        units=4,
+        expected_batch=2,
+        epochs=0.5,
+        max_rows_per_unit=3,
+        optimizer="sgd",
+        momentum=0.0,
+        clip_norm=100.0,
+    )
+    seen = set()
+    for _ in range(20):
+        model, _ = charged_blocks(
+            spec, data=data, noise_source=lambda shape: np.zeros(shape, np.float32)
+        )
+        touched = model.weights["dense_0/kernel"][:, 0] != 0
+        by_unit = touched.reshape(4, 3)
+        assert (by_unit.all(axis=1) | ~by_unit.any(axis=1)).all()
+        seen.add(tuple(by_unit[:, 0]))
+    assert len(seen) > 1
+
+
+def test_resumed_run_goes_on_with_fresh_noise(tmp_path) -> None:
+    def crash(start: int, steps: int) -> None:
+        if start >= 10:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        train(
+            table(),
+            spec=SPEC,
+            noise_multiplier=1.0,
+            on_block=crash,
+            checkpoint_dir=tmp_path,
+        )
+    model, blocks = charged_blocks(checkpoint_dir=tmp_path)
+    assert blocks[0][0] == 10
+    assert model.steps_run == SPEC.steps - 10
+    stored = (tmp_path / "checkpoint.safetensors").read_bytes()
+    assert b"seed" not in stored
+
+
+def test_resumed_run_ends_earlier_when_it_cannot_pay(tmp_path) -> None:
+    model, blocks = charged_blocks(checkpoint_dir=tmp_path, steps_limit=7)
+    assert sum(steps for _, steps in blocks) == model.steps_run == 7
+
+
+def test_average_of_weights_lies_between_noisy_ones() -> None:
+    data = table()
+    data.features[:] = np.nan
+    base = replace(SPEC, optimizer="sgd", momentum=0.0, hidden=(64,))
+    last, _ = charged_blocks(base, data=data)
+    averaged, _ = charged_blocks(replace(base, ema=0.95), data=data)
+    start = last.architecture.initial_vector(seed=base.seed)
+    assert np.std(vector_of(averaged) - start) < np.std(vector_of(last) - start)
+
+
+def test_plain_training_records_falling_losses() -> None:
+    model = train_plain(table(), spec=replace(SPEC, learning_rate=0.05))
+    assert model.event is None
+    assert len(model.losses) == SPEC.steps
+    assert np.mean(model.losses[-5:]) < 0.7 * np.mean(model.losses[:5])
+
+
+@pytest.mark.parametrize("noise", [0.0, -1.0, math.nan, math.inf])
+def test_noise_that_is_none_is_refused_before_any_block(noise: float) -> None:
+    with pytest.raises(ValueError, match="noise multiplier"):
+        charged_blocks(noise_multiplier=noise)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"expected_batch": 2001}, "larger than the declared"),
+        ({"epochs": 0}, "epochs"),
+        ({"clip_norm": math.nan}, "clip norm"),
+        ({"class_weights": (1.0,)}, "one positive weight a class"),
+        ({"task": "multiclass"}, "3 classes"),
+    ],
+)
+def test_spec_refuses_what_cannot_work(changes, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(SPEC, **changes)
+
+
+def test_layer_that_mixes_rows_is_refused() -> None:
+    stored = SPEC.to_dict() | {
+        "hidden": [{"type": "dense", "units": 8}, {"type": "batch_normalization"}]
+    }
+    with pytest.raises(ValueError, match="Layer 2: batch normalization mixes"):
+        TrainSpec.from_dict(stored)
+
+
+def test_spec_survives_json() -> None:
+    assert TrainSpec.from_dict(SPEC.to_dict()) == SPEC
