@@ -277,6 +277,7 @@ function scatter(figure, colours, narrow) {
       cliponaxis: false,
       marker: {
         color: colour,
+        opacity: 1,
         size: points.map((p) => (p.highlight ? 15 : 10)),
         line: {
           color: points.map((p) => (p.highlight ? colours.ink : colours.surface)),

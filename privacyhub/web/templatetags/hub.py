@@ -387,5 +387,6 @@ def dialog(content: str, id: str, title: str) -> SafeString:  # noqa: A002
 def code_block(content: str, label: str = "Code") -> SafeString:
     """Code that can be copied; write it inside without indentation."""
     return render_to_string(
-        "components/code.html", {"content": SafeString(content.strip("\n")), "label": label}
+        "components/code.html",
+        {"content": SafeString(content.strip("\n")), "label": label},
     )
