@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 
 class SettingError(RuntimeError):
@@ -47,6 +47,13 @@ def items(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in text(name, default).split(",") if item.strip()]
 
 
+def require(*names: str) -> None:
+    """Stop the start when a variable is missing."""
+    for name in names:
+        if not text(name):
+            raise SettingError(f"{name} must be set in production")
+
+
 def secret(name: str, *, file: Path, required: bool) -> str:
     """A secret from the environment, else one that is made once and kept in `file`.
 
@@ -68,7 +75,24 @@ def secret(name: str, *, file: Path, required: bool) -> str:
     return file.read_text().strip()
 
 
-def database(name: str, *, default_file: Path) -> dict[str, Any]:
+def broker(name: str, *, password_name: str) -> str:
+    """A Redis URL, or "" without one; the password may come from a variable or file."""
+    url = text(name)
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    if parts.scheme not in {"redis", "rediss"}:
+        raise SettingError(f"{name} must begin with redis:// or rediss://")
+    password = text(password_name)
+    if not password or parts.password:
+        return url
+    netloc = f"{parts.username or ''}:{quote(password, safe='')}@{parts.netloc}"
+    return parts._replace(netloc=netloc).geturl()
+
+
+def database(
+    name: str, *, default_file: Path, password_name: str
+) -> dict[str, Any]:
     """Django's database settings from a URL; SQLite in `default_file` without one."""
     url = text(name)
     if not url:
@@ -91,7 +115,7 @@ def database(name: str, *, default_file: Path) -> dict[str, Any]:
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.lstrip("/")),
         "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
+        "PASSWORD": unquote(parts.password or "") or text(password_name),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
         "OPTIONS": dict(parse_qsl(parts.query)),

@@ -4,14 +4,16 @@ Variables of the environment (each secret may also come from a file, `NAME_FILE`
 
 | variable | default | meaning |
 | --- | --- | --- |
-| PRIVACYHUB_PRODUCTION | false | HTTPS only; secrets, hosts and services must be named |
+| PRIVACYHUB_PRODUCTION | false | HTTPS only; secrets and services must be named |
 | PRIVACYHUB_SECRET_KEY | made once in var/ | signs sessions and links |
-| PRIVACYHUB_KEY_FILE | var/keys/instance.json | key-encryption keys; never in a backup of data |
+| PRIVACYHUB_KEY_FILE | var/keys/instance.json | wraps the data's keys; back it up apart |
 | PRIVACYHUB_HOSTS | localhost,127.0.0.1,[::1] | names under which the hub answers |
 | PRIVACYHUB_VAR | var/ | encrypted tables, models, broker folder, database |
 | PRIVACYHUB_PROXY | false | a proxy in front sets X-Forwarded-Proto |
 | DATABASE_URL | SQLite in var/ | postgresql://user:password@host:port/name |
 | REDIS_URL | folder in var/ | redis:// or rediss:// broker for the queue |
+| PRIVACYHUB_DATABASE_PASSWORD | from the URL | password for DATABASE_URL |
+| PRIVACYHUB_REDIS_PASSWORD | from the URL | password for REDIS_URL |
 | PRIVACYHUB_MAX_UPLOAD_MB | 2048 | largest upload |
 | PRIVACYHUB_MAX_JOBS | 20 | queued or running jobs a user may have |
 | PRIVACYHUB_EMAIL_URL | console | smtp://user:password@host:port, for password resets |
@@ -104,7 +106,11 @@ TEMPLATES = [
 ]
 
 DATABASES = {
-    "default": env.database("DATABASE_URL", default_file=VAR_DIR / "hub.sqlite3")
+    "default": env.database(
+        "DATABASE_URL",
+        default_file=VAR_DIR / "hub.sqlite3",
+        password_name="PRIVACYHUB_DATABASE_PASSWORD",  # noqa: S106 - a variable's name
+    )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -161,7 +167,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
 
 # Queue
 MAX_JOBS_PER_USER = env.integer("PRIVACYHUB_MAX_JOBS", 20)
-REDIS_URL = env.text("REDIS_URL")
+REDIS_URL = env.broker(
+    "REDIS_URL",
+    password_name="PRIVACYHUB_REDIS_PASSWORD",  # noqa: S106 - a variable's name
+)
 BROKER_DIR = VAR_DIR / "broker"
 
 # Web
@@ -182,6 +191,8 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if PRODUCTION:
+    env.require("DATABASE_URL", "REDIS_URL")
+    ALLOWED_HOSTS.append("127.0.0.1")  # the container's own health check
     SECURE_SSL_REDIRECT = True
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds())

@@ -1,0 +1,64 @@
+# make demo     the hub with its main job run on a generated patient register
+# make run      the hub
+# make test     the tests (DATABASE_URL and REDIS_URL: against those services too)
+# make bench    the benchmarks into var/bench (NAME=anonymize for one of them)
+# make check    ruff and mypy
+# make lock     requirements.txt anew from requirements.in
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+PORT ?= 8000
+export TF_USE_LEGACY_KERAS = 1
+export TF_CPP_MIN_LOG_LEVEL = 3
+
+.PHONY: setup run demo test bench check lock
+
+setup: $(READY)
+
+$(READY): requirements.txt
+	@if command -v uv >/dev/null; then \
+		uv venv -q --allow-existing --python 3.11 $(VENV) && \
+		uv pip install -q --python $(PYTHON) --no-deps --require-hashes -r $<; \
+	elif command -v python3.11 >/dev/null; then \
+		python3.11 -m venv $(VENV) && \
+		$(PYTHON) -m pip install -q --no-deps --require-hashes -r $<; \
+	else \
+		echo "PrivacyHub needs Python 3.11: install python3.11 with its venv module, or uv." >&2; \
+		exit 1; \
+	fi
+	@touch $@
+
+$(READY_DEV): requirements-dev.txt $(READY)
+	@if command -v uv >/dev/null; then \
+		uv pip install -q --python $(PYTHON) --no-deps --require-hashes -r $<; \
+	else \
+		$(PYTHON) -m pip install -q --no-deps --require-hashes -r $<; \
+	fi
+	@touch $@
+
+run: setup
+	@$(PYTHON) manage.py serve --port $(PORT)
+
+demo: setup
+	@$(PYTHON) manage.py demo --port $(PORT) $(if $(ONESHOT),--oneshot) \
+		$(if $(FILE),--file "$(FILE)" --target "$(TARGET)") \
+		$(if $(EPSILON),--epsilon $(EPSILON))
+
+test: $(READY_DEV)
+	@$(PYTHON) -m pytest $(ARGS)
+
+bench: $(READY_DEV)
+	@for name in $(or $(NAME),anonymize dp_training dp_accuracy); do \
+		$(PYTHON) -m tests.benchmarks.$$name || exit 1; \
+	done
+
+check: $(READY_DEV)
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+
+lock:
+	uv pip compile -q --python-version 3.11 --generate-hashes --no-header \
+		--override requirements-overrides.txt requirements.in -o requirements.txt
+	uv pip compile -q --python-version 3.11 --generate-hashes --no-header \
+		requirements-dev.in -o requirements-dev.txt

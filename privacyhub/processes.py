@@ -1,0 +1,49 @@
+"""The hub's processes: one place says how each is started.
+
+`make run` starts them all on one machine; a container runs one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_BIN = Path(sys.executable).parent
+
+
+def web(*, address: str, workers: int = 2, threads: int = 8) -> list[str]:
+    """The pages and the REST API. Uploads may take long: threads wait, not workers."""
+    return [
+        str(_BIN / "gunicorn"),
+        "privacyhub.wsgi:application",
+        f"--bind={address}",
+        f"--workers={workers}",
+        f"--threads={threads}",
+        "--timeout=120",
+        "--graceful-timeout=20",
+        "--max-requests=10000",
+        "--max-requests-jitter=1000",
+        "--log-level=warning",
+        "--worker-tmp-dir=/dev/shm",  # noqa: S108 - a heartbeat file, holds nothing
+    ]
+
+
+def worker(*, queues: str = "light,data,train", concurrency: int = 2) -> list[str]:
+    """A worker; each job runs in a fresh child, which alone imports TensorFlow."""
+    return [
+        str(_BIN / "celery"),
+        "--app=jobs.celery",
+        "worker",
+        f"--queues={queues}",
+        f"--concurrency={concurrency}",
+        f"--hostname=worker-{os.getpid()}@%h",
+        "--loglevel=WARNING",
+        "--without-gossip",
+        "--without-mingle",
+    ]
+
+
+def beat() -> list[str]:
+    """The clock that wakes the reaper. One of it."""
+    return [str(_BIN / "celery"), "--app=jobs.celery", "beat", "--loglevel=WARNING"]

@@ -1,0 +1,139 @@
+"""`manage.py serve`: the whole hub on this machine, or one of its processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from argparse import ArgumentParser
+from types import FrameType
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+
+from privacyhub import processes
+
+READY_WITHIN = 60.0
+GRACE = 25.0
+PDF_PACKAGES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
+
+
+class Hub:
+    """Web, worker and clock as children; when one ends, all end."""
+
+    def __init__(self, *, port: int, host: str = "127.0.0.1") -> None:
+        self.address = f"http://{host}:{port}"
+        self._commands = {
+            "web": processes.web(address=f"{host}:{port}"),
+            "worker": processes.worker(),
+            "clock": processes.beat(),
+        }
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Hub:
+        # TensorFlow's children want no more threads than there are cores.
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        for name, command in self._commands.items():
+            self._children[name] = subprocess.Popen(  # noqa: S603 - our own commands
+                command, env=environment, start_new_session=True
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children.values():
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+        until = time.monotonic() + GRACE
+        for child in self._children.values():
+            try:
+                child.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+
+    def wait_until_ready(self) -> None:
+        """Until the pages answer and a worker has said that it lives."""
+        until = time.monotonic() + READY_WITHIN
+        while time.monotonic() < until:
+            self.require_alive()
+            try:
+                with urllib.request.urlopen(f"{self.address}/readyz", timeout=5):  # noqa: S310
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise CommandError(f"The hub did not answer within {READY_WITHIN:.0f} s.")
+
+    def require_alive(self) -> None:
+        for name, child in self._children.items():
+            if child.poll() is not None:
+                raise CommandError(f"The hub's {name} process ended by itself.")
+
+    def wait(self) -> None:
+        while True:
+            self.require_alive()
+            time.sleep(0.5)
+
+
+def prepare(out: Any) -> None:
+    """Database and a word on what is missing for PDFs."""
+    call_command("migrate", verbosity=0)
+    connection.close()
+    if not pdf_works():
+        out.write(
+            "PDF reports need system libraries that are not installed: "
+            f"apt-get install {PDF_PACKAGES}. Everything else works."
+        )
+
+
+def pdf_works() -> bool:
+    """Whether WeasyPrint finds its libraries, asked in a process of its own."""
+    asked = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", "import weasyprint"], capture_output=True, check=False
+    )
+    return asked.returncode == 0
+
+
+def stop_on_sigterm() -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+class Command(BaseCommand):
+    help = "Serve the hub: all of it, or only web, worker or beat."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("process", nargs="?", choices=["web", "worker", "beat"])
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--queues", default="light,data,train")
+        parser.add_argument("--concurrency", type=int, default=2)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["process"]:
+            command = self._command(options)
+            os.execv(command[0], command)  # noqa: S606 - our own command
+        prepare(self.stdout)
+        stop_on_sigterm()
+        try:
+            with Hub(port=options["port"], host=options["host"]) as hub:
+                hub.wait_until_ready()
+                self.stdout.write(f"PrivacyHub is at {hub.address}")
+                hub.wait()
+        except KeyboardInterrupt:
+            self.stdout.write("stopped")
+
+    def _command(self, options: dict[str, Any]) -> list[str]:
+        if options["process"] == "web":
+            return processes.web(address=f"{options['host']}:{options['port']}")
+        if options["process"] == "worker":
+            return processes.worker(
+                queues=options["queues"], concurrency=options["concurrency"]
+            )
+        return processes.beat()
