@@ -13,6 +13,8 @@ Two facts about a test decide what may be pruned, and both are theorems, not gue
   kept in any specialisation, so at least one of them is suppressed there.
 
 `least` says how many rows of each class are suppressed in *every* specialisation.
+A test of the whole table (average risk, uniqueness) does not point at classes: it
+suppresses the smallest ones until it holds, see `TableTest`.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from .classes import Classes
-from .encoding import Bools, Ints, Problem
+from .encoding import Bools, Floats, Ints, Problem
 from .errors import AnonymizeError
 
 
@@ -46,19 +49,100 @@ class Test(ABC):
             return np.where(failing & (classes.size > 0), 1, 0)
         return np.zeros(len(classes), dtype=np.int64)
 
+    def hopeless(self, classes: Classes) -> bool:
+        """No suppression helps, neither here nor in any specialisation."""
+        return False
+
+
+class TableTest(ABC):
+    """A model of the table as a whole, tied to it."""
+
+    __test__ = False
+    # Suppressing fewer rows cannot be enough in a specialisation.
+    inherits: bool = False
+
+    @abstractmethod
+    def holds(self, sizes: Ints) -> bool:
+        """Whether a table with classes of these sizes holds; true without rows."""
+
+    def enforce(self, classes: Classes, suppressed: Bools, order: Floats) -> Bools:
+        """Suppress the smallest classes until the table holds.
+
+        `order` ranks classes of equal size, lowest first; then the one whose first
+        row comes first. The search for how many is ARX's bisection, so that estimates
+        that are not monotone give the same rows; if the table does not hold at its
+        end, everything is suppressed.
+        """
+        kept = np.flatnonzero(~suppressed & (classes.size > 0))
+        sizes = classes.size[kept]
+        if self.holds(sizes):
+            return suppressed
+        rank = kept[np.lexsort((classes.first_row[kept], order[kept], sizes))]
+        sizes = classes.size[rank]
+        count = self._bisect(sizes)
+        if not self.holds(sizes[count:]):
+            count = len(rank)
+        out = suppressed.copy()
+        out[rank[:count]] = True
+        return out
+
+    def _bisect(self, sizes: Ints) -> int:
+        """How many of the smallest classes go, as ARX's bisection ends."""
+        low, high = 0, len(sizes) - 1
+        middle = high // 2
+        while low <= high:
+            if self.holds(sizes[middle + 1 :]):
+                high = middle - 1
+            else:
+                low = middle + 1
+            middle = int((low + high) / 2)  # towards 0, as in Java
+        count = middle + 1
+        if not self.holds(sizes[count:]) and count < len(sizes):
+            count += 1
+        return count
+
+    def least_rows(self, classes: Classes) -> int:
+        """Rows that any specialisation must suppress for this model alone."""
+        if not self.inherits:
+            return 0
+        sizes = np.sort(classes.size[classes.size > 0])
+        count = 0
+        if not self.holds(sizes):
+            low, high = 1, len(sizes)
+            while low < high:
+                middle = (low + high) // 2
+                if self.holds(sizes[middle:]):
+                    high = middle
+                else:
+                    low = middle + 1
+            count = low
+        return int(sizes[:count].sum())
+
 
 @dataclass(frozen=True)
 class Model(ABC):
     """A privacy model's parameters."""
 
     @abstractmethod
-    def bind(self, problem: Problem) -> Test:
+    def bind(self, problem: Problem) -> Test | TableTest:
         """Tie the model to a table; raises AnonymizeError when it cannot hold."""
 
     @property
     def sensitive(self) -> tuple[str, ...]:
         """The sensitive columns that the model looks at."""
         return ()
+
+    def research_subset(self, frame: pl.DataFrame) -> Bools | None:
+        """The rows that are anonymized, if the model says; the others are context."""
+        return None
+
+    def larger_population(self) -> pl.DataFrame | None:
+        """The table that the anonymized one was taken from, if the model has it."""
+        return None
+
+    def fixed_levels(self, problem: Problem) -> tuple[int, ...] | None:
+        """The one node that may be used, if the data may not choose it."""
+        return None
 
     @abstractmethod
     def describe(self) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import digamma
 
 from .classes import Classes, Histogram
-from .encoding import Bools, Floats, Ints, Problem, count_by
+from .encoding import Bools, Floats, Ints, Problem
 from .models import Model, Test, require
 
 
@@ -71,19 +71,21 @@ class EntropyLDiversity(SensitiveModel):
 
 
 @dataclass(frozen=True)
-class EqualTCloseness(SensitiveModel):
-    """The total variation distance to the whole table is at most t in every class."""
+class RecursiveCLDiversity(SensitiveModel):
+    """With counts r1 >= r2 >= ... in a class: r1 < c (rl + ... + rm)."""
 
-    t: float
+    c: float
+    l: int  # noqa: E741
 
     def __post_init__(self) -> None:
-        require(0 <= self.t <= 1, "t must be from 0 to 1.")
+        require(self.c > 0, "c must be above 0.")
+        require(isinstance(self.l, int) and self.l >= 1, "l must be at least 1.")
 
     def bind(self, problem: Problem) -> Test:
-        return _EqualDistance(self, problem)
+        return _Recursive(self)
 
     def describe(self) -> str:
-        return f"{self.t:g}-closeness of {self.column} (equal distance)"
+        return f"recursive ({self.c:g}, {self.l})-diversity of {self.column}"
 
 
 class _Distinct(Test):
@@ -114,9 +116,32 @@ class _Entropy(Test):
         return entropy < math.log(self.model.l) - 1e-12
 
 
+class _Recursive(Test):
+    mergeable = True  # Machanavajjhala et al. (2007), their theorem on monotonicity
+
+    def __init__(self, model: RecursiveCLDiversity) -> None:
+        self.model = model
+
+    def failing(self, classes: Classes) -> Bools:
+        histogram = classes.histogram(self.model.column)
+        order = np.lexsort((-histogram.count, histogram.class_of))
+        count = histogram.count[order]
+        # Position of each value within its class, most frequent first.
+        rank = np.arange(len(count)) - histogram.starts[histogram.class_of]
+        n = len(classes)
+        rare = np.bincount(
+            histogram.class_of, weights=count * (rank >= self.model.l - 1), minlength=n
+        )
+        most = np.bincount(histogram.class_of, weights=count * (rank == 0), minlength=n)
+        return most >= self.model.c * rare
+
+
 def by_class(values: Floats, histogram: Histogram, *, size: Ints) -> Floats:
     """Sums of a quantity of (class, value) pairs by class."""
-    return np.bincount(histogram.class_of, weights=values, minlength=len(size))
+    sums: Floats = np.bincount(
+        histogram.class_of, weights=values, minlength=len(size)
+    ).astype(np.float64)
+    return sums
 
 
 def shannon(histogram: Histogram, *, size: Ints) -> Floats:
@@ -139,48 +164,3 @@ def grassberger(histogram: Histogram, *, size: Ints) -> Floats:
     total = np.maximum(size, 1).astype(float)
     weighted = histogram.count * g[histogram.count - 1]
     return np.log(total) - by_class(weighted, histogram, size=size) / total
-
-
-class ClosenessTest(Test):
-    """Distances of the classes' distributions to that of the whole table.
-
-    The distance is convex and at most 1, so if the kept part of a class is within t,
-    the suppressed part is at least (distance - t) / (1 - t) of it.
-    """
-
-    mergeable = True
-
-    def __init__(self, *, column: str, t: float, problem: Problem) -> None:
-        self.column = column
-        self.t = t
-        sensitive = problem.sensitive[column]
-        counts = count_by(
-            sensitive.codes, weights=problem.weights, size=len(sensitive.labels)
-        )
-        self.whole = counts / max(counts.sum(), 1)
-
-    def distance(self, classes: Classes) -> Floats:
-        """The distance of each class, shape (classes,), from 0 to 1."""
-        raise NotImplementedError
-
-    def failing(self, classes: Classes) -> Bools:
-        return self.distance(classes) > self.t + 1e-12
-
-    def least(self, classes: Classes, failing: Bools) -> Ints:
-        if self.t >= 1:
-            return np.zeros(len(classes), dtype=np.int64)
-        part = (self.distance(classes) - self.t) / (1 - self.t)
-        rows = np.ceil(part * classes.size - 1e-6).astype(np.int64)
-        return np.where(failing, np.maximum(rows, 1), 0)
-
-
-class _EqualDistance(ClosenessTest):
-    def __init__(self, model: EqualTCloseness, problem: Problem) -> None:
-        super().__init__(column=model.column, t=model.t, problem=problem)
-
-    def distance(self, classes: Classes) -> Floats:
-        histogram = classes.histogram(self.column)
-        size = np.maximum(classes.size, 1)
-        part = histogram.count / size[histogram.class_of]
-        excess = np.maximum(part - self.whole[histogram.value], 0)
-        return by_class(excess, histogram, size=classes.size)

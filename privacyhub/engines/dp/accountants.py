@@ -54,7 +54,7 @@ def dp_event(event: Event) -> Any:
             lib.LaplaceDpEvent(event.noise_multiplier), event.count
         )
     if isinstance(event, SelectionEvent):
-        return lib.RepeatAndSelectDpEvent(
+        return lib.dp_event.RepeatAndSelectDpEvent(
             dp_event(event.event), event.mean_trials, event.shape
         )
     return lib.ComposedDpEvent([dp_event(e) for e in event.events])

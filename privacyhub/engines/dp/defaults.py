@@ -8,8 +8,8 @@ from __future__ import annotations
 from privacyhub.engines.dp.architecture import Task
 from privacyhub.engines.dp.spec import TrainSpec
 
-_EPOCHS = 15
-_MIN_STEPS = 100
+_EPOCHS = 20
+_MIN_STEPS, _MAX_STEPS = 100, 2_000
 _MAX_BATCH = 8192
 
 
@@ -23,17 +23,17 @@ def default_spec(
     units keep the noise low against the signal at little cost in epsilon.
     """
     batch = max(1, min(_MAX_BATCH, units // 12))
-    epochs = max(float(_EPOCHS), _MIN_STEPS * batch / units)
+    steps = min(max(_EPOCHS * units / batch, _MIN_STEPS), _MAX_STEPS)
     return TrainSpec(
         task=task,
         units=units,
         classes=classes,
         expected_batch=batch,
-        epochs=epochs,
+        epochs=steps * batch / units,
         hidden=(),
         optimizer="sgd",
         momentum=0.9,
-        learning_rate=0.25 if task == "regression" else 1.0,
+        learning_rate=0.5 if task == "regression" else 2.0,
         schedule="linear",
         ema=0.9,
         clip_norm=1.0,

@@ -27,6 +27,7 @@ _NUMBER_LIKE = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _ZERO_STARTS = pa.array(["0", "+", "-"])
 _MIXED_SHARE = 0.2
 _SAMPLED_ROWS = 200_000
+_PROBED_CELLS = 64
 
 
 class _Vote(StrEnum):
@@ -241,6 +242,8 @@ def _joined(one: _Vote | None, other: _Vote) -> _Vote:
 
 def _cast(cells: pa.Array, data_type: pa.DataType) -> pa.Array | None:
     try:
+        # Arrow words an error for every cell that does not fit: a few cells go first.
+        cells[:_PROBED_CELLS].cast(data_type)
         return cells.cast(data_type)
     except pa.ArrowInvalid:
         return None

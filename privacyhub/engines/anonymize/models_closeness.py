@@ -1,0 +1,200 @@
+"""t-closeness: how far the sensitive values of a class are from the whole table's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .classes import Classes
+from .encoding import Bools, Floats, Ints, Problem, count_by
+from .hierarchies import Hierarchy
+from .models import Test, require
+from .models_sensitive import SensitiveModel, by_class
+
+
+@dataclass(frozen=True)
+class TCloseness(SensitiveModel):
+    """The distance to the whole table is at most t in every class."""
+
+    t: float
+
+    def __post_init__(self) -> None:
+        require(0 <= self.t <= 1, "t must be from 0 to 1.")
+
+
+@dataclass(frozen=True)
+class EqualTCloseness(TCloseness):
+    """Every two values are at distance 1: the total variation distance."""
+
+    def bind(self, problem: Problem) -> Test:
+        return _Equal(column=self.column, t=self.t, problem=problem)
+
+    def describe(self) -> str:
+        return f"{self.t:g}-closeness of {self.column} (equal distance)"
+
+
+@dataclass(frozen=True)
+class OrderedTCloseness(TCloseness):
+    """Values lie on a line: the earth mover's distance over their ranks.
+
+    `order`: all values, lowest first; else numbers by size, text by alphabet.
+    """
+
+    order: Sequence[str] | None = None
+
+    def bind(self, problem: Problem) -> Test:
+        return _Ordered(self, problem)
+
+    def describe(self) -> str:
+        return f"{self.t:g}-closeness of {self.column} (ordered distance)"
+
+
+@dataclass(frozen=True)
+class HierarchicalTCloseness(TCloseness):
+    """Values are as far apart as their lowest common ancestor is high."""
+
+    hierarchy: Hierarchy
+
+    def bind(self, problem: Problem) -> Test:
+        return _Hierarchical(self, problem)
+
+    def describe(self) -> str:
+        return f"{self.t:g}-closeness of {self.column} (hierarchical distance)"
+
+
+class ClosenessTest(Test):
+    """Distances of the classes' distributions to that of the whole table.
+
+    The distance is convex and at most 1, so if the kept part of a class is within t,
+    the suppressed part is at least (distance - t) / (1 - t) of it.
+    """
+
+    mergeable = True
+
+    def __init__(self, *, column: str, t: float, problem: Problem) -> None:
+        self.column = column
+        self.t = t
+        sensitive = problem.sensitive[column]
+        counts = count_by(
+            sensitive.codes, weights=problem.weights, size=len(sensitive.labels)
+        )
+        self.whole = counts / max(counts.sum(), 1)
+
+    def distance(self, classes: Classes) -> Floats:
+        """The distance of each class, shape (classes,), from 0 to 1."""
+        raise NotImplementedError
+
+    def failing(self, classes: Classes) -> Bools:
+        return self.distance(classes) > self.t + 1e-12
+
+    def least(self, classes: Classes, failing: Bools) -> Ints:
+        if self.t >= 1:
+            return np.zeros(len(classes), dtype=np.int64)
+        part = (self.distance(classes) - self.t) / (1 - self.t)
+        rows = np.ceil(part * classes.size - 1e-6).astype(np.int64)
+        return np.where(failing, np.maximum(rows, 1), 0)
+
+
+class _Equal(ClosenessTest):
+    def distance(self, classes: Classes) -> Floats:
+        histogram = classes.histogram(self.column)
+        size = np.maximum(classes.size, 1)
+        part = histogram.count / size[histogram.class_of]
+        excess = np.maximum(part - self.whole[histogram.value], 0)
+        return by_class(excess, histogram, size=classes.size)
+
+
+class _DenseClosenessTest(ClosenessTest):
+    """Distances that need the whole distribution, computed in slices of classes."""
+
+    def difference(self, extra: Floats) -> Floats:
+        """The distance of distributions less the whole's, shape (classes, values)."""
+        raise NotImplementedError
+
+    def distance(self, classes: Classes) -> Floats:
+        histogram = classes.histogram(self.column)
+        values = len(self.whole)
+        out = np.zeros(len(classes))
+        step = max(1, 2_000_000 // values)
+        for start in range(0, len(classes), step):
+            stop = min(start + step, len(classes))
+            low, high = np.searchsorted(histogram.class_of, [start, stop])
+            extra = np.zeros((stop - start, values))
+            rows = histogram.class_of[low:high] - start
+            extra[rows, histogram.value[low:high]] = histogram.count[low:high]
+            size = classes.size[start:stop]
+            extra /= np.maximum(size, 1)[:, None]
+            extra -= self.whole
+            out[start:stop] = np.where(size > 0, self.difference(extra), 0)
+        return out
+
+
+class _Ordered(_DenseClosenessTest):
+    def __init__(self, model: OrderedTCloseness, problem: Problem) -> None:
+        super().__init__(column=model.column, t=model.t, problem=problem)
+        labels = problem.sensitive[model.column].labels
+        self.order = np.array(_order(labels, given=model.order, column=model.column))
+
+    def difference(self, extra: Floats) -> Floats:
+        if extra.shape[1] < 2:
+            return np.zeros(len(extra))
+        moved = np.abs(np.cumsum(extra[:, self.order], axis=1)).sum(axis=1)
+        return moved / (extra.shape[1] - 1)
+
+
+def _order(
+    labels: Sequence[str], *, given: Sequence[str] | None, column: str
+) -> list[int]:
+    if given is not None:
+        place = {value: index for index, value in enumerate(given)}
+        require(
+            set(labels) <= set(place),
+            f"The order of column {column} lacks a value of the table.",
+        )
+        return sorted(range(len(labels)), key=lambda i: place[labels[i]])
+    try:
+        numbers = [float(label) for label in labels]
+    except ValueError:
+        return sorted(range(len(labels)), key=lambda i: labels[i])
+    return sorted(range(len(labels)), key=lambda i: numbers[i])
+
+
+class _Hierarchical(_DenseClosenessTest):
+    """Li, Li and Venkatasubramanian (2007), section 6: the cost is summed upwards.
+
+    At an inner node of height h the smaller of what its children have too much and
+    too little is moved between them, over a distance of h over the whole height.
+    """
+
+    def __init__(self, model: HierarchicalTCloseness, problem: Problem) -> None:
+        super().__init__(column=model.column, t=model.t, problem=problem)
+        labels = problem.sensitive[model.column].labels
+        hierarchy = model.hierarchy
+        gaps = hierarchy.check(labels)
+        require(
+            not gaps, f"The hierarchy of column {model.column} lacks {len(gaps)} values."
+        )
+        self.height = max(hierarchy.height, 1)
+        # steps[l]: which node of level l + 1 each node of level l belongs to.
+        self.steps: list[Floats] = []
+        below = list(labels)
+        paths = {label: hierarchy.levels[hierarchy.row_of(label) or 0] for label in labels}
+        for level in range(1, hierarchy.height + 1):
+            parents = [paths[label][level] for label in labels]
+            nodes = list(dict.fromkeys(parents))
+            step = np.zeros((len(dict.fromkeys(below)), len(nodes)))
+            rows = {name: row for row, name in enumerate(dict.fromkeys(below))}
+            for child, parent in zip(below, parents, strict=True):
+                step[rows[child], nodes.index(parent)] = 1
+            self.steps.append(step)
+            below = parents
+
+    def difference(self, extra: Floats) -> Floats:
+        cost = np.zeros(len(extra))
+        for level, step in enumerate(self.steps, start=1):
+            over = np.maximum(extra, 0) @ step
+            extra = extra @ step
+            cost += (level / self.height) * np.minimum(over, over - extra).sum(axis=1)
+        return cost

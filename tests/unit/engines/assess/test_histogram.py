@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from privacyhub.engines.assess.histogram import (
+    metrics_noise_multiplier,
+    noisy_score_histogram,
+    released_metrics,
+    score_edges,
+)
+from privacyhub.engines.dp.accounting import epsilon
+
+ROWS = 6500
+
+
+def scored(rows: int = ROWS, seed: int = 0):
+    generator = np.random.default_rng(seed)
+    labels = (generator.random(rows) < 0.24).astype(float)
+    logits = generator.normal(-2.2, 1.6, rows) + 2.9 * labels
+    return 1 / (1 + np.exp(-logits)), labels
+
+
+def test_edges_are_fixed_and_hold_one_half() -> None:
+    edges = score_edges()
+    assert edges[0] == 0
+    assert edges[-1] == 1
+    assert 0.5 in edges
+    assert (np.diff(edges) > 0).all()
+
+
+def test_histogram_costs_the_epsilon_that_was_asked() -> None:
+    noise = metrics_noise_multiplier(epsilon=0.2, delta=1e-6)
+    histogram = noisy_score_histogram(*scored(100), noise_multiplier=noise)
+    assert 0.19 < epsilon(histogram.event, delta=1e-6) <= 0.2
+
+
+def test_one_row_changes_one_cell_by_one() -> None:
+    # With hardly any noise against the counts, cells follow the exact histogram.
+    scores, labels = scored(200_000)
+    histogram = noisy_score_histogram(scores, labels, noise_multiplier=2.0)
+    exact = np.stack(
+        [
+            np.histogram(scores[labels == k], bins=histogram.edges)[0]
+            for k in (0, 1)
+        ]
+    )
+    assert np.abs(histogram.counts - exact).max() < 2.0 * 8
+
+
+@pytest.mark.parametrize("budget", [0.2, 0.5])
+def test_released_auc_is_close_to_the_exact_one(budget: float) -> None:
+    noise = metrics_noise_multiplier(epsilon=budget, delta=1e-6)
+    errors, covered = [], 0
+    for seed in range(25):
+        scores, labels = scored(seed=seed)
+        exact = roc_auc_score(labels, scores)
+        released = released_metrics(
+            noisy_score_histogram(scores, labels, noise_multiplier=noise),
+            replicates=100,
+        )["metrics"]["auc"]
+        errors.append(released["value"] - exact)
+        covered += released["low"] <= exact <= released["high"]
+    assert np.sqrt(np.mean(np.square(errors))) < 0.015
+    assert covered >= 20
+
+
+def test_released_accuracy_and_confusion_are_close() -> None:
+    scores, labels = scored()
+    result = released_metrics(
+        noisy_score_histogram(
+            scores,
+            labels,
+            noise_multiplier=metrics_noise_multiplier(epsilon=0.5, delta=1e-6),
+        )
+    )
+    exact = ((scores >= 0.5) == labels).mean()
+    assert result["metrics"]["accuracy"]["value"] == pytest.approx(exact, abs=0.03)
+    cells = np.array(result["confusion"]["counts"]) / ROWS
+    assert cells.sum() == pytest.approx(1, abs=0.05)
+    assert (cells >= 0).all()
+    for curve in ("fpr", "tpr"):
+        values = result["roc"][curve]
+        assert values == sorted(values)
+        assert values[-1] == pytest.approx(1)
+    json.dumps(result, allow_nan=False)
+
+
+def test_noise_grows_with_the_rows_of_a_unit() -> None:
+    one = noisy_score_histogram(*scored(100), noise_multiplier=3.0)
+    four = noisy_score_histogram(
+        *scored(100), noise_multiplier=3.0, max_rows_per_unit=4
+    )
+    assert (one.deviation, four.deviation) == (3.0, 12.0)
+    assert one.event == four.event
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_tables_without_rows_or_with_one_class_give_a_result(label: float) -> None:
+    for rows in (0, 2000):
+        histogram = noisy_score_histogram(
+            np.full(rows, 0.3), np.full(rows, label), noise_multiplier=20.0
+        )
+        json.dumps(released_metrics(histogram, replicates=30), allow_nan=False)
+
+
+def test_rows_that_are_not_finite_are_not_counted() -> None:
+    histogram = noisy_score_histogram(
+        np.array([np.nan, 0.2]), np.array([1.0, np.nan]), noise_multiplier=2.0
+    )
+    assert abs(histogram.counts.sum()) < 2.0 * 7 * 8
