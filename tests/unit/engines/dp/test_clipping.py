@@ -39,9 +39,11 @@ def setting(task, outputs, hidden, embeddings, rows_per_unit, *, activation="tan
         embeddings=tuple(Embedding(size=s, width=w) for s, w in embeddings),
     )
     rows = 40 * rows_per_unit
-    ids = np.stack(
-        [generator.integers(s, size=rows) for s, _ in embeddings], axis=1
-    ) if embeddings else np.zeros((rows, 0))
+    ids = (
+        np.stack([generator.integers(s, size=rows) for s, _ in embeddings], axis=1)
+        if embeddings
+        else np.zeros((rows, 0))
+    )
     target = {
         "binary": generator.integers(2, size=rows),
         "multiclass": generator.integers(outputs, size=rows),

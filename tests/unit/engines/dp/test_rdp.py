@@ -135,9 +135,7 @@ def test_event_without_proper_noise_is_refused(noise: float) -> None:
     with pytest.raises(ValueError, match="noise_multiplier"):
         GaussianEvent(noise_multiplier=noise)
     with pytest.raises(ValueError, match="noise_multiplier"):
-        PoissonGaussianEvent(
-            sampling_probability=0.1, noise_multiplier=noise, steps=1
-        )
+        PoissonGaussianEvent(sampling_probability=0.1, noise_multiplier=noise, steps=1)
 
 
 def test_unknown_event_is_refused() -> None:

@@ -81,9 +81,7 @@ def test_impossible_probability_is_refused(probability: float) -> None:
 
 def test_rows_of_a_unit_stay_together_and_are_bounded() -> None:
     keys = np.array([5, 5, 5, 9, -1, 9, -1, 5])
-    units = bound_rows_per_unit(
-        keys, max_rows=2, generator=entropy_seeded_generator()
-    )
+    units = bound_rows_per_unit(keys, max_rows=2, generator=entropy_seeded_generator())
     groups = [set(row[row >= 0].tolist()) for row in units.rows]
     assert len(groups) == 4  # two keys and two rows without one
     assert {3, 5} in groups

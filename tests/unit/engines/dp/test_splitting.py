@@ -36,9 +36,7 @@ def test_another_key_gives_another_split() -> None:
     assert abs(both - 0.04) < 0.02
 
 
-@pytest.mark.parametrize(
-    ("key", "holdout"), [(b"short", 0.2), (KEY, 0.0), (KEY, 1.0)]
-)
+@pytest.mark.parametrize(("key", "holdout"), [(b"short", 0.2), (KEY, 0.0), (KEY, 1.0)])
 def test_weak_key_and_empty_half_are_refused(key: bytes, holdout: float) -> None:
     with pytest.raises(ValueError, match=r"key of a split|held-out share"):
         coins(np.arange(3), key=key, holdout=holdout)

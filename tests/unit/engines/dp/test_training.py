@@ -263,7 +263,7 @@ def test_noise_that_is_none_is_refused_before_any_block(noise: float) -> None:
         ({"epochs": 0}, "epochs"),
         ({"clip_norm": math.nan}, "clip norm"),
         ({"class_weights": (1.0,)}, "one positive weight a class"),
-        ({"task": "multiclass"}, "3 classes"),
+        ({"task": "multiclass", "classes": 1}, "2 classes"),
     ],
 )
 def test_spec_refuses_what_cannot_work(changes, message) -> None:

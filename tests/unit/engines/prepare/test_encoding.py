@@ -32,7 +32,11 @@ def features(columns, frame):
 def test_number_is_scaled_placed_among_knots_and_clipped() -> None:
     rows = features([AGE], pl.DataFrame({"age": [25.0, 100.0, -3.0, 250.0]}))
     assert rows[0] == {
-        "age": -0.5, "age~0": 0.5, "age~50": 0.5, "age~100": 0.0, "age?": 0.0
+        "age": -0.5,
+        "age~0": 0.5,
+        "age~50": 0.5,
+        "age~100": 0.0,
+        "age?": 0.0,
     }
     assert rows[1]["age"] == rows[3]["age"] == 1
     assert rows[1]["age~100"] == rows[3]["age~100"] == 1
@@ -44,7 +48,11 @@ def test_number_that_is_missing_or_not_finite_has_its_own_place() -> None:
     frame = pl.DataFrame({"age": [None, math.nan, math.inf, -math.inf]})
     for row in features([AGE], frame):
         assert row == {
-            "age": 0.0, "age~0": 0.0, "age~50": 0.0, "age~100": 0.0, "age?": 1.0
+            "age": 0.0,
+            "age~0": 0.0,
+            "age~50": 0.0,
+            "age~100": 0.0,
+            "age?": 1.0,
         }
 
 
@@ -71,9 +79,7 @@ def test_long_domain_becomes_an_embedding() -> None:
         name="code", kind="category", categories=tuple(str(n) for n in range(100))
     )
     encoder = Encoder([AGE, column])
-    table = encoder.encode(
-        pl.DataFrame({"age": [1.0, 2, 3], "code": [42, 1000, None]})
-    )
+    table = encoder.encode(pl.DataFrame({"age": [1.0, 2, 3], "code": [42, 1000, None]}))
     assert table.ids.tolist() == [[42], [100], [101]]
     assert table.category_sizes == (102,)
 
@@ -85,7 +91,11 @@ def test_boolean_reads_its_usual_spellings() -> None:
     )
     names = [[name for name, value in row.items() if value] for row in rows]
     assert names == [
-        ["smoker=true"], ["smoker=false"], ["smoker=true"], ["smoker?"], ["smoker?"]
+        ["smoker=true"],
+        ["smoker=false"],
+        ["smoker=true"],
+        ["smoker?"],
+        ["smoker?"],
     ]
 
 
@@ -105,7 +115,9 @@ def test_each_row_is_encoded_alone() -> None:
     encoder = Encoder([AGE, CITY])
     whole = encoder.encode(frame).features
     for row in range(3):
-        np.testing.assert_array_equal(encoder.encode(frame[row]).features[0], whole[row])
+        np.testing.assert_array_equal(
+            encoder.encode(frame[row]).features[0], whole[row]
+        )
 
 
 def test_target_codes_and_missing_target() -> None:

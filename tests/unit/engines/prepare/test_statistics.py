@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from privacyhub.engines.dp.accounting import epsilon
-from privacyhub.engines.dp.discrete_gaussian import noisy_counts
+from privacyhub.engines.dp.count_noise import noisy_counts
 from privacyhub.engines.prepare.statistics import (
     dp_column_statistics,
     name_threshold,

@@ -16,6 +16,7 @@ from privacyhub.engines.tables import (
     Format,
     Kind,
     ReadLimits,
+    SealedError,
     SealedReader,
     SealedWriter,
     TableError,
@@ -24,10 +25,16 @@ from privacyhub.engines.tables import (
     detect_format,
     read_table,
 )
-from tests.unit.engines.tables.conftest import KEY, frame_of
 
+KEY = bytes(range(32))
 SECRET = b"SECRETVALUE"
 LONG = ReadLimits(max_row_bytes=64 * 1024)
+
+
+def frame_of(table: TypedTable) -> pl.DataFrame:
+    frame = pl.from_arrow(pa.Table.from_batches(table.batches(), schema=table.schema))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def parquet(table: pa.Table | pl.DataFrame, **options: object) -> bytes:
@@ -231,6 +238,16 @@ def test_read_table_from_a_sealed_file(adult_path: Path) -> None:
     assert frame_of(table).height == 32_561
 
 
+def test_check_structure_tampered_upload_is_refused() -> None:
+    raw = io.BytesIO()
+    with SealedWriter(raw, key=KEY, context=b"u") as sealed:
+        sealed.write(b"a,b\n" + b"1,2\n" * 300_000)
+    raw.getbuffer()[400_000] ^= 1
+    source = io.BufferedReader(SealedReader(raw, key=KEY, context=b"u"))
+    with pytest.raises(SealedError):
+        check_structure(source, format=Format.CSV)
+
+
 def test_read_table_memory_is_bounded_by_a_block() -> None:
     line = b"1234567,some text that is long enough,0.25,2024-01-01\n"
     data = b"a,b,c,d\n" + line * 400_000
@@ -293,8 +310,8 @@ def test_check_structure_bad_parquet_is_refused(data: bytes, code: str) -> None:
 
 def test_check_structure_damaged_page_is_refused() -> None:
     frame = pl.DataFrame({"a": [f"value {place * 7919}" for place in range(5000)]})
-    blob = bytearray(parquet(frame, use_dictionary=False, compression="zstd"))
-    blob[len(blob) // 3 : len(blob) // 3 + 400] = b"\x55" * 400
+    blob = bytearray(parquet(frame, use_dictionary=False, compression="snappy"))
+    blob[4:40] = b"\x55" * 36
     with pytest.raises(TableError) as caught:
         check_structure(io.BytesIO(bytes(blob)), format=Format.PARQUET)
     assert caught.value.code == "corrupt_parquet"

@@ -26,9 +26,7 @@ FRAME = pl.DataFrame(
 
 def stored(path: Path, *, key: bytes, aad: str = "version-1") -> Manifest:
     table = FRAME.to_arrow()
-    return write_table(
-        path, table.to_batches(), schema=table.schema, key=key, aad=aad
-    )
+    return write_table(path, table.to_batches(), schema=table.schema, key=key, aad=aad)
 
 
 def test_store_round_trip(tmp_path: Path) -> None:
@@ -83,6 +81,15 @@ def test_store_file_of_another_version_is_refused(tmp_path: Path) -> None:
         read_stored(path, key=key, aad="version-2", sha256=manifest.sha256)
     with pytest.raises(StoreError):
         read_stored(path, key=new_key(), aad="version-1", sha256=manifest.sha256)
+
+
+def test_store_other_ciphertext_than_the_manifest_is_refused(tmp_path: Path) -> None:
+    """A copy sealed anew under the same key and id is authentic, and not the one."""
+    path, key = tmp_path / "t.parquet", new_key()
+    manifest = stored(path, key=key)
+    stored(path, key=key)
+    with pytest.raises(StoreError):
+        read_stored(path, key=key, aad="version-1", sha256=manifest.sha256)
 
 
 def test_store_plaintext_parquet_is_refused(tmp_path: Path) -> None:
