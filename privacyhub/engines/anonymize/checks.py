@@ -11,7 +11,7 @@ from .classes import Classes
 from .encoding import Bools, Ints, Problem
 from .lattice import Levels
 from .metrics import Score, Scorer
-from .models import Test
+from .models import TableTest, Test
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Check:
     """A checked node with what the search needs of it.
 
     `least[c]` rows of class c are suppressed in every specialisation; `whole[c]` says
-    that these are all its rows. `suppressed` marks the classes that fail.
+    that these are all its rows. `surely`: rows that are suppressed in every
+    specialisation, at least. `suppressed` marks the classes that fail. `hopeless`: no
+    specialisation can be anonymous.
     """
 
     classes: Classes
@@ -43,24 +45,22 @@ class Check:
     anonymous: bool
     least: Ints
     whole: Bools
+    surely: int
+    hopeless: bool
     score: Score | None
 
     @property
     def levels(self) -> Levels:
         return self.classes.levels
 
-    @property
-    def surely(self) -> int:
-        """Rows that are suppressed in every specialisation."""
-        return int(self.least.sum())
-
 
 @dataclass(frozen=True)
 class Checker:
-    """Everything that a check of a node depends on."""
+    """Everything that a check of a node depends on. `limit`: rows, at most."""
 
     problem: Problem
     tests: Sequence[Test]
+    table_tests: Sequence[TableTest]
     scorer: Scorer
     limit: int
 
@@ -68,19 +68,30 @@ class Checker:
         classes = Classes(problem=self.problem, levels=levels)
         suppressed = np.zeros(len(classes), dtype=bool)
         least = np.zeros(len(classes), dtype=np.int64)
+        hopeless = False
         for test in self.tests:
             failing = test.failing(classes)
             suppressed |= failing
             least = np.maximum(least, test.least(classes, failing))
+            hopeless |= test.hopeless(classes)
+        surely = int(least.sum())
+        if self.table_tests:
+            surely = max(surely, *(t.least_rows(classes) for t in self.table_tests))
+            if surely <= self.limit:
+                order = self.scorer.class_order(classes)
+                for table_test in self.table_tests:
+                    suppressed = table_test.enforce(classes, suppressed, order)
         rows = int(classes.size[suppressed].sum())
-        anonymous = rows <= self.limit
-        score = self.scorer.score(classes, suppressed) if anonymous else None
+        hopeless |= surely > self.limit
+        anonymous = rows <= self.limit and not hopeless
         return Check(
             classes=classes,
             suppressed=suppressed,
             rows=rows,
             anonymous=anonymous,
             least=least,
-            whole=least >= classes.size,
-            score=score,
+            whole=(least >= classes.size) & (least > 0),
+            surely=surely,
+            hopeless=hopeless,
+            score=self.scorer.score(classes, suppressed) if anonymous else None,
         )

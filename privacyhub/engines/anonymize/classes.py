@@ -59,7 +59,12 @@ class Classes:
             population = np.bincount(
                 keys, weights=problem.population, minlength=space
             ).astype(np.int64)
-            self.keys = np.flatnonzero(population)
+            if problem.separate:
+                seen = np.zeros(space, dtype=bool)
+                seen[keys] = True
+                self.keys = np.flatnonzero(seen)
+            else:
+                self.keys = np.flatnonzero(population)
             self.population = population[self.keys]
             self._class_of_key: Ints | None = np.full(space, -1)
             self._class_of_key[self.keys] = np.arange(len(self.keys))
@@ -68,7 +73,7 @@ class Classes:
             self._class_of_key = None
             self.keys, self._class_of_entry = np.unique(keys, return_inverse=True)
             self.population = self._sum(problem.population)
-        if problem.subset is None:
+        if not problem.separate:
             self.size = self.population
         else:
             self.size = self._sum(problem.weights)
@@ -88,6 +93,38 @@ class Classes:
         return np.bincount(
             self.of_entry, weights=weights, minlength=len(self.keys)
         ).astype(np.int64)
+
+    @cached_property
+    def of_row(self) -> Ints:
+        """The class of each row of the table; -1 for rows suppressed before."""
+        problem = self.problem
+        rows = np.zeros(problem.rows, dtype=np.int64)
+        for column, level, codes, size in zip(
+            problem.columns, self.levels, problem.row_codes, self._radices, strict=True
+        ):
+            if size > 1:
+                rows *= size
+                rows += column.maps[level][codes] if level else codes
+        if self._class_of_key is not None:
+            found = self._class_of_key[rows]
+        else:
+            found = np.searchsorted(self.keys, rows)
+        if problem.hidden is not None:
+            found[problem.hidden] = -1
+        return found
+
+    @cached_property
+    def first_row(self) -> Ints:
+        """The first row of each class that is anonymized."""
+        of_row = self.of_row
+        rows = np.arange(len(of_row))
+        use = of_row >= 0
+        if self.problem.subset is not None:
+            use &= self.problem.subset
+        first = np.full(len(self), len(of_row))
+        # Written from the last row to the first, so the first one stays.
+        first[of_row[use][::-1]] = rows[use][::-1]
+        return first
 
     @cached_property
     def codes(self) -> list[Ints]:

@@ -2,7 +2,7 @@
 
 Quasi-identifiers become codes with a lookup table a level; rows that agree in every
 quasi-identifier and every sensitive column become one entry with a weight. Whatever
-follows works on entries; only `encode` and `row_entries` see all rows.
+follows works on entries; only `encode` and recoding see all rows.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class Problem:
     """The encoded table.
 
     codes[j]: level-0 codes of the entries in column j, shape (entries,). `weights`
-    counts the rows of an entry that are anonymized, `population` all its rows: they
-    differ only where a model names a research subset. `entry_of_row` is computed on
-    demand by `row_entries`.
+    counts the rows of an entry that are anonymized, `population` the rows of the table
+    they were taken from; `separate` says that the two differ. `subset` marks the rows
+    that are anonymized (None: all), `hidden` those that were suppressed before.
     """
 
     columns: tuple[Column, ...]
@@ -85,6 +85,8 @@ class Problem:
     rows: int
     row_codes: tuple[Ints, ...] = field(repr=False)
     subset: Bools | None = field(repr=False, default=None)
+    hidden: Bools | None = field(repr=False, default=None)
+    separate: bool = False
 
     @property
     def heights(self) -> tuple[int, ...]:
@@ -115,28 +117,48 @@ def encode(
     quasi_identifiers: Mapping[str, Hierarchy],
     sensitive: Sequence[str] = (),
     subset: Bools | None = None,
+    population: pl.DataFrame | None = None,
 ) -> Problem:
-    """Encode a table; raises AnonymizeError when a value has no place."""
-    columns, row_codes = [], []
+    """Encode a table; raises AnonymizeError when a value has no place.
+
+    `subset`: the rows that are anonymized, the others being their population; or
+    `population`: the table that this one was taken from.
+    """
+    columns, codes = [], []
     for name, hierarchy in quasi_identifiers.items():
-        column, codes = _encode_column(frame[name], hierarchy=hierarchy, name=name)
+        series = frame[name]
+        if population is not None:
+            series = pl.concat([as_text(series), as_text(population[name])])
+        column, values = _encode_column(series, hierarchy=hierarchy, name=name)
         columns.append(column)
-        row_codes.append(codes.astype(np.min_scalar_type(column.sizes[0])))
-    labels, sensitive_codes = [], []
+        codes.append(values.astype(np.min_scalar_type(column.sizes[0])))
+    row_codes = tuple(values[: frame.height] for values in codes)
+    labels, others = [], []
     for name in sensitive:
-        codes, values = factorize(frame[name])
-        sensitive_codes.append(codes)
-        labels.append(tuple(as_text(values).to_list()))
+        values, known = factorize(frame[name])
+        if population is not None:
+            values = np.concatenate([values, np.zeros(population.height, np.int64)])
+        others.append(values)
+        labels.append(tuple(as_text(known).to_list()))
     sizes = [c.sizes[0] for c in columns] + [len(names) for names in labels]
-    entries, weights, population = _distinct(
-        [*row_codes, *sensitive_codes], sizes=sizes, subset=subset
+    hidden = _hidden_rows(columns, codes)
+    rows = np.arange(len(codes[0]))
+    counted: Bools | None = subset
+    among: Bools | None = None
+    if population is not None:
+        counted, among = rows < frame.height, rows >= frame.height
+    if hidden is not None:
+        counted = ~hidden if counted is None else counted & ~hidden
+        among = ~hidden if among is None else among & ~hidden
+    entries, weights, larger = _distinct(
+        [*codes, *others], sizes=sizes, counted=counted, among=among
     )
     count = len(columns)
     return Problem(
         columns=tuple(columns),
         codes=tuple(entries[:count]),
         weights=weights,
-        population=population,
+        population=larger,
         sensitive={
             name: Sensitive(name=name, codes=codes, labels=names)
             for name, codes, names in zip(
@@ -144,9 +166,27 @@ def encode(
             )
         },
         rows=frame.height,
-        row_codes=tuple(row_codes),
+        row_codes=row_codes,
         subset=subset,
+        hidden=None if hidden is None else hidden[: frame.height],
+        separate=counted is not None,
     )
+
+
+def _hidden_rows(columns: Sequence[Column], codes: Sequence[Ints]) -> Bools | None:
+    """Rows that were suppressed before: the root in every quasi-identifier.
+
+    They are in no class, so that they do not pass for a class of their own. With
+    hierarchies of one label the values look the same, and count as values.
+    """
+    hidden: Bools | None = None
+    for column, values in zip(columns, codes, strict=True):
+        root = column.hierarchy.root
+        if column.hierarchy.row_of(root) is not None or root not in column.labels[0]:
+            return None
+        here = values == column.labels[0].index(root)
+        hidden = here if hidden is None else hidden & here
+    return hidden if hidden is not None and hidden.any() else None
 
 
 def factorize(series: pl.Series) -> tuple[Ints, pl.Series]:
@@ -226,17 +266,28 @@ def _encode_column(
 
 
 def _distinct(
-    row_codes: Sequence[Ints], *, sizes: Sequence[int], subset: Bools | None
+    codes: Sequence[Ints],
+    *,
+    sizes: Sequence[int],
+    counted: Bools | None,
+    among: Bools | None,
 ) -> tuple[list[Ints], Ints, Ints]:
-    """Distinct combinations, their rows in the subset, and all their rows."""
-    keys, radices = pack(row_codes, sizes=sizes)
-    if subset is None:
-        unique, population = sorted_counts(np.sort(keys))
-        return unpack(unique, radices=radices), population, population
+    """Distinct combinations, how many rows of them count, and of how many in all."""
+    keys, radices = pack(codes, sizes=sizes)
+    if counted is None:
+        keys.sort()
+        unique, rows = sorted_counts(keys)
+        return unpack(unique, radices=radices), rows, rows
     unique, inverse = np.unique(keys, return_inverse=True)
-    population = np.bincount(inverse, minlength=len(unique))
-    weights = np.bincount(inverse[subset], minlength=len(unique))
-    return unpack(unique, radices=radices), weights, population
+    size = len(unique)
+    inner = np.bincount(inverse[counted], minlength=size)
+    outer = np.bincount(inverse if among is None else inverse[among], minlength=size)
+    present = (inner > 0) | (outer > 0)
+    return (
+        unpack(unique[present], radices=radices),
+        inner[present],
+        outer[present],
+    )
 
 
 def pack(codes: Sequence[Ints], *, sizes: Sequence[int]) -> tuple[Ints, list[int]]:

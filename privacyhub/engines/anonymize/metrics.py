@@ -65,16 +65,27 @@ class Scorer(ABC):
         """The cost of each column, for metrics that have one."""
         return None
 
+    def class_order(self, classes: Classes) -> Floats:
+        """Which of two classes of one size is cheaper to suppress: the lower one."""
+        return np.zeros(len(classes))
+
 
 @dataclass(frozen=True)
 class Metric(ABC):
     """A metric's parameters."""
 
     @abstractmethod
-    def bind(self, problem: Problem) -> Scorer: ...
+    def bind(self, problem: Problem) -> Scorer:
+        """Tie the metric to a table; raises AnonymizeError if it does not fit."""
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """Columns besides the quasi-identifiers that the metric looks at."""
+        return ()
 
     @abstractmethod
-    def describe(self) -> str: ...
+    def describe(self) -> str:
+        """The metric in one phrase, for pages and reports."""
 
 
 @dataclass(frozen=True)
@@ -143,119 +154,3 @@ class Aggregate:
 
     def shown(self, lower: float) -> float:
         return float(np.expm1(lower)) if self.name == "geometric_mean" else lower
-
-
-class ColumnScorer(Scorer):
-    """Scores from a cost for each column, before aggregation."""
-
-    def __init__(self, *, metric: ColumnMetric, problem: Problem) -> None:
-        self.problem = problem
-        self.metric = metric
-        self.aggregate = Aggregate(metric=metric, problem=problem)
-        self.join = self.aggregate.join
-
-    @abstractmethod
-    def costs(self, classes: Classes, suppressed: Bools) -> Floats:
-        """The cost of each column, shape (columns,)."""
-
-    def score(self, classes: Classes, suppressed: Bools) -> Score:
-        return self.aggregate.score(self.costs(classes, suppressed))
-
-    def cut(self, score: Score) -> float:
-        if self.aggregate.name == "rank":  # an equal maximum may still be better
-            return float(np.nextafter(score.key[0], np.inf))
-        return super().cut(score)
-
-    def shown(self, lower: float) -> float:
-        return self.aggregate.shown(lower)
-
-    def by_column(self, classes: Classes, suppressed: Bools) -> dict[str, float]:
-        costs = self.costs(classes, suppressed).tolist()
-        return {c.name: x for c, x in zip(self.problem.columns, costs, strict=True)}
-
-
-@dataclass(frozen=True)
-class Loss(ColumnMetric):
-    """Share of the domain that a value stands for, averaged over the rows.
-
-    For each column: sum over rows of the share of leaves (1 where suppressed), less
-    the least possible N / leaves, over the most possible N less the same (Iyengar,
-    2002, as in ARX).
-    """
-
-    def bind(self, problem: Problem) -> Scorer:
-        return _LossScorer(metric=self, problem=problem)
-
-    def describe(self) -> str:
-        return f"loss ({self.aggregate.replace('_', ' ')})"
-
-
-class _LossScorer(ColumnScorer):
-    def __init__(self, *, metric: ColumnMetric, problem: Problem) -> None:
-        super().__init__(metric=metric, problem=problem)
-        self.cost = metric.generalization_cost
-        self.suppression = metric.suppression_cost
-        n = float(problem.total)
-        self.least = np.array([self.cost * n / c.leaves for c in problem.columns])
-        self.span = n - self.least
-        # Sum of shares over all rows, by column and level.
-        self.totals = [
-            np.array([float(counts @ share) for share in column.shares])
-            for column, counts in zip(problem.columns, problem.leaf_counts, strict=True)
-        ]
-
-    def _normalized(self, total: Floats, column: int) -> Floats:
-        if self.span[column] <= 0:
-            return np.zeros_like(total)
-        return np.maximum((total - self.least[column]) / self.span[column], 0.0)
-
-    def _extra(self, rows: Floats | float, share: Floats) -> Floats:
-        """What suppressing rows adds, given the sum of their shares."""
-        if self.suppression == 1.0:
-            return rows - self.cost * share
-        return self.suppression * (rows - share) + (1 - self.cost) * share
-
-    def costs(self, classes: Classes, suppressed: Bools) -> Floats:
-        out = np.empty(len(self.totals))
-        size = classes.size[suppressed]
-        rows = float(size.sum())
-        for j, level in enumerate(classes.levels):
-            total = self.cost * self.totals[j][level]
-            if rows:
-                codes = classes.codes[j][suppressed]
-                share = size @ self.problem.columns[j].level_shares[level][codes]
-                total += self._extra(rows, share)
-            out[j] = self._normalized(np.array([total]), j)[0]
-        return out
-
-    def parts(self) -> list[Floats]:
-        return [
-            self.aggregate.part(self._normalized(self.cost * totals, j), j)
-            for j, totals in enumerate(self.totals)
-        ]
-
-    def parts_below(
-        self, classes: Classes, least: Ints, whole: Bools
-    ) -> list[Floats] | None:
-        """Rows lost for certain pay for suppression.
-
-        Of classes lost as a whole the rows are known. Of the others only their number
-        is; a row is cheapest to suppress where its share is largest, at this node.
-        """
-        rows = float(classes.size[whole].sum())
-        counts = classes.leaf_counts(whole) if rows else None
-        partly = least * ~whole
-        any_partly = bool(partly.any())
-        out = []
-        for j, column in enumerate(self.problem.columns):
-            top = classes.levels[j] + 1
-            total = self.cost * self.totals[j][:top]
-            if counts is not None:
-                share = np.array([counts[j] @ s for s in column.shares[:top]])
-                total = total + self._extra(rows, share)
-            if any_partly:
-                total = total + float(
-                    (partly * self._extra(1.0, classes.shares(j))).sum()
-                )
-            out.append(self.aggregate.part(self._normalized(total, j), j))
-        return out

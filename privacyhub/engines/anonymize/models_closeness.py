@@ -174,13 +174,16 @@ class _Hierarchical(_DenseClosenessTest):
         hierarchy = model.hierarchy
         gaps = hierarchy.check(labels)
         require(
-            not gaps, f"The hierarchy of column {model.column} lacks {len(gaps)} values."
+            not gaps,
+            f"The hierarchy of column {model.column} lacks {len(gaps)} values.",
         )
         self.height = max(hierarchy.height, 1)
         # steps[l]: which node of level l + 1 each node of level l belongs to.
         self.steps: list[Floats] = []
         below = list(labels)
-        paths = {label: hierarchy.levels[hierarchy.row_of(label) or 0] for label in labels}
+        paths = {
+            label: hierarchy.levels[hierarchy.row_of(label) or 0] for label in labels
+        }
         for level in range(1, hierarchy.height + 1):
             parents = [paths[label][level] for label in labels]
             nodes = list(dict.fromkeys(parents))

@@ -115,9 +115,7 @@ class _Disclosure(Test):
     def __init__(self, model: DeltaDisclosure, problem: Problem) -> None:
         self.model = model
         self.whole = frequencies(problem, model.column)
-        self.upper = _AtMost(
-            column=model.column, caps=self.whole * 2.0**model.delta
-        )
+        self.upper = _AtMost(column=model.column, caps=self.whole * 2.0**model.delta)
 
     def failing(self, classes: Classes) -> Bools:
         histogram = classes.histogram(self.model.column)

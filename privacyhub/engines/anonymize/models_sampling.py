@@ -41,9 +41,7 @@ class EpsilonDeltaDP(Model):
         require(self.epsilon > 0, "epsilon must be above 0.")
         require(0 < self.delta < 1, "delta must be between 0 and 1.")
         if isinstance(self.generalization, float | int):
-            require(
-                0 <= self.generalization <= 1, "The degree must be from 0 to 1."
-            )
+            require(0 <= self.generalization <= 1, "The degree must be from 0 to 1.")
 
     @property
     def beta(self) -> float:

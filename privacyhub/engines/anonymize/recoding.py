@@ -8,30 +8,14 @@ import numpy as np
 import polars as pl
 
 from .classes import Classes
-from .encoding import Bools, Ints, Problem, pack
+from .encoding import Bools, Problem
 from .hierarchies import MISSING, ROOT
-
-
-def class_of_rows(classes: Classes) -> Ints:
-    """The class of every row of the table, in order."""
-    problem = classes.problem
-    codes = [
-        column.maps[level][rows]
-        for column, level, rows in zip(
-            problem.columns, classes.levels, problem.row_codes, strict=True
-        )
-    ]
-    sizes = [
-        column.sizes[level]
-        for column, level in zip(problem.columns, classes.levels, strict=True)
-    ]
-    keys, _ = pack(codes, sizes=sizes)
-    return np.searchsorted(classes.keys, keys)
 
 
 def suppressed_rows(classes: Classes, suppressed: Bools) -> Bools:
     """Which rows show nothing: those of failing classes and those of no subset."""
-    rows = suppressed[class_of_rows(classes)]
+    of_row = classes.of_row
+    rows: Bools = np.append(suppressed, True)[of_row]  # -1: suppressed before
     if classes.problem.subset is not None:
         rows = rows | ~classes.problem.subset
     return rows

@@ -19,13 +19,14 @@ import polars as pl
 
 from . import risk
 from .checks import Check, Checker, Node
-from .encoding import Problem, encode
+from .encoding import Bools, encode
 from .errors import AnonymizeError
 from .hierarchies import Hierarchy
-from .metrics import Loss, Metric
-from .models import Model
+from .metrics import Metric
+from .metrics_columns import Loss
+from .models import Model, TableTest, Test
 from .recoding import recode, suppressed_rows
-from .search import Exhaustive, Limits, Outcome
+from .search import Exhaustive, Limits, Outcome, fixed_node
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def anonymize(
     limits = Limits(progress=progress, cancelled=cancelled, time_limit=time_limit)
     _validate(request)
     checker = _checker(request)
-    outcome = Exhaustive(checker=checker, limits=limits).run()
+    outcome = _search(checker, request=request, limits=limits)
     return _result(request=request, checker=checker, outcome=outcome)
 
 
@@ -234,19 +235,68 @@ def _validate(request: Request) -> None:
 
 
 def _checker(request: Request) -> Checker:
-    names = dict.fromkeys(n for model in request.models for n in model.sensitive)
-    problem: Problem = encode(
+    models, metric = request.models, request.metric
+    sensitive = [name for model in models for name in model.sensitive]
+    problem = encode(
         request.frame,
         quasi_identifiers=request.quasi_identifiers,
-        sensitive=list(names),
+        sensitive=list(dict.fromkeys([*sensitive, *metric.responses])),
+        subset=_subset(request),
+        population=_population(request),
     )
+    if not problem.total:
+        raise AnonymizeError("The table has no rows to anonymize.")
+    tests = [model.bind(problem) for model in models]
     return Checker(
         problem=problem,
-        tests=[model.bind(problem) for model in request.models],
-        scorer=request.metric.bind(problem),
+        tests=[test for test in tests if isinstance(test, Test)],
+        table_tests=[test for test in tests if isinstance(test, TableTest)],
+        scorer=metric.bind(problem),
         # Rounded down, as ARX does; the guard keeps 0.1 * 30 at 3.
         limit=int(np.floor(request.suppression_limit * problem.total + 1e-9)),
     )
+
+
+def _subset(request: Request) -> Bools | None:
+    """The rows that all models with a subset name; they must agree."""
+    subsets = [model.research_subset(request.frame) for model in request.models]
+    named = [subset for subset in subsets if subset is not None]
+    if any(not np.array_equal(subset, named[0]) for subset in named[1:]):
+        raise AnonymizeError("The models name different subsets of the rows.")
+    return named[0] if named else None
+
+
+def _population(request: Request) -> pl.DataFrame | None:
+    """The population table that a model brings."""
+    named = [
+        p for p in (m.larger_population() for m in request.models) if p is not None
+    ]
+    if not named:
+        return None
+    if any(not table.equals(named[0]) for table in named[1:]):
+        raise AnonymizeError("The models name different populations.")
+    if any(
+        model.research_subset(request.frame) is not None for model in request.models
+    ):
+        raise AnonymizeError(
+            "Models with a subset and with a population exclude another."
+        )
+    for name in request.quasi_identifiers:
+        if name not in named[0].columns:
+            raise AnonymizeError(f"The population lacks the column {name}.")
+    return named[0]
+
+
+def _search(checker: Checker, *, request: Request, limits: Limits) -> Outcome:
+    """The search that fits: one fixed node, the whole lattice, or an anytime search."""
+    problem = checker.problem
+    fixed = [model.fixed_levels(problem) for model in request.models]
+    nodes = {levels for levels in fixed if levels is not None}
+    if len(nodes) > 1:
+        raise AnonymizeError("The models fix different levels.")
+    if nodes:
+        return fixed_node(replace(checker, limit=problem.total), levels=nodes.pop())
+    return Exhaustive(checker=checker, limits=limits).run()
 
 
 def _result(*, request: Request, checker: Checker, outcome: Outcome) -> Result:

@@ -141,10 +141,9 @@ class Exhaustive:
             )
         )
         below = lattice.below(levels)
-        surely = check.surely
-        if surely > self.checker.limit:
+        if check.hopeless:
             self.open[below] = False
-        elif surely:
+        elif check.least.any():
             parts = scorer.parts_below(check.classes, check.least, check.whole)
             if parts is not None:
                 raised = lattice.outer(parts, join=scorer.join)
@@ -181,3 +180,22 @@ class Exhaustive:
             proved=not len(left),
             lower=float(lower),
         )
+
+
+def fixed_node(checker: Checker, *, levels: Levels) -> Outcome:
+    """No search: the data may not choose the node."""
+    check = checker.check(levels)
+    found = check.score
+    node = Node(
+        levels=levels,
+        anonymous=check.anonymous,
+        suppressed=check.rows,
+        score=None if found is None else found.value,
+        bound=-np.inf if found is None else found.value,
+    )
+    return Outcome(
+        best=check if check.anonymous else None,
+        nodes=(node,),
+        proved=True,
+        lower=np.inf if found is None else found.value,
+    )

@@ -32,7 +32,7 @@ def rows_of(subset: Subset, *, frame: pl.DataFrame) -> Bools:
             )
         return chosen
     mask = np.zeros(frame.height, dtype=bool)
-    if len(chosen) and not (0 <= chosen.min() and chosen.max() < frame.height):
+    if len(chosen) and not (chosen.min() >= 0 and chosen.max() < frame.height):
         raise AnonymizeError("The subset names a row that the table does not have.")
     mask[chosen.astype(np.int64)] = True
     return mask

@@ -123,9 +123,7 @@ def _pitman_equations(
     d1 = (psi1_0 - psi1) / a**2
     d2 = polygamma(1, t + 1) - polygamma(1, n + t)
     d5 = (a * (psi - psi_0) + t * (psi1 - psi1_0)) / a**3
-    d3 = (
-        a**2 * (u - 1) - t**2 * (psi1 - psi1_0) - 2 * a * t * (psi - psi_0)
-    ) / a**4
+    d3 = (a**2 * (u - 1) - t**2 * (psi1 - psi1_0) - 2 * a * t * (psi - psi_0)) / a**4
     values = np.array([o1 - o2, o3 - o4], dtype=float)
     return values, np.array([[d2 - d1, -d5], [-d5, -d3 - d4]], dtype=float)
 
@@ -147,9 +145,9 @@ def snb(size: Ints, count: Ints, *, population: int) -> float:
         a, b = point
         d = (1 - f) * (1 - b)
         first = k * f * (b / (1 - d)) ** a * (a * d / (1 - d) + 1) - c1
-        second = (
-            k * a * b**a * f**2 * (1 - b) / 2 / (1 - d) ** (a + 2)
-        ) * (2 - (1 - a) * d) - c2
+        second = (k * a * b**a * f**2 * (1 - b) / 2 / (1 - d) ** (a + 2)) * (
+            2 - (1 - a) * d
+        ) - c2
         return np.array([first, second])
 
     with np.errstate(all="ignore"):

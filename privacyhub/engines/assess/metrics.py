@@ -36,7 +36,7 @@ def binary_metrics(
     scores, truth = _usable(scores, labels)
     order = np.argsort(-scores, kind="stable")
     scores, truth = scores[order], truth[order]
-    ends = np.flatnonzero(np.append(np.diff(scores) != 0, True))
+    ends = np.flatnonzero(np.diff(scores, append=-np.inf) != 0)
     ones = np.ones(len(scores))
 
     def figures(weights: Floats) -> list[float]:
@@ -94,7 +94,7 @@ def multiclass_metrics(
 
     def figures(weights: Floats) -> list[float]:
         table = np.bincount(cells, weights=weights, minlength=count**2)
-        return _confusion_figures(table.reshape(count, count))
+        return _confusion_figures(table.reshape(count, count).astype(np.float64))
 
     names = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
     ones = np.ones(len(codes))
@@ -124,12 +124,12 @@ def multiclass_metrics(
         "low": None,
         "high": None,
     }
-    table = np.bincount(cells, minlength=count**2).reshape(count, count)
+    counts = np.bincount(cells, minlength=count**2).reshape(count, count)
     return {
         "task": "multiclass",
         "rows": len(codes),
         "metrics": result_metrics,
-        "confusion": {"labels": list(classes), "counts": table.tolist()},
+        "confusion": {"labels": list(classes), "counts": counts.tolist()},
         "classes": per_class,
     }
 
@@ -236,11 +236,11 @@ def _binary_figures(
     threshold: float,
 ) -> list[float]:
     """The figures of rows sorted by falling score, under row weights."""
+    if not len(scores):
+        return [float("nan")] * 7
     positive = weights * truth
     tp_curve = np.cumsum(positive)[ends]
     all_curve = np.cumsum(weights)[ends]
-    if not len(ends):
-        return [float("nan")] * 7
     positives, total = tp_curve[-1], all_curve[-1]
     negatives = total - positives
     predicted = scores >= threshold

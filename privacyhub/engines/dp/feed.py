@@ -6,7 +6,7 @@ padding, and noise. While one chunk is computed the next is prepared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -65,7 +65,7 @@ class Feed:
         self._finite = finite
         self._row_weight = np.where(finite, row_weight, 0).astype(np.float32)
 
-    def chunks(self, sizes: Sequence[int]) -> Iterator[Chunk]:
+    def chunks(self, sizes: Sequence[int]) -> Generator[Chunk, None, None]:
         """A chunk for each number of steps in `sizes`."""
         with ThreadPoolExecutor(max_workers=1) as pool:
             waiting = [pool.submit(self._prepare, size) for size in sizes[:1]]

@@ -73,7 +73,7 @@ class TrainSpec:
         _require(_positive(self.epochs), "The number of epochs must be positive.")
         _require(self.steps <= 1_000_000, "A run has at most 1,000,000 steps.")
         if self.task == "multiclass":
-            _require(self.classes >= 3, "A multi-class target has 3 classes or more.")
+            _require(self.classes >= 2, "A multi-class target has 2 classes or more.")
         elif self.task == "binary":
             _require(self.classes == 2, "A binary target has 2 classes.")
         _require(

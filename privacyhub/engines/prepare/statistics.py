@@ -20,7 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from privacyhub.engines.dp.accounting import noise_multiplier_for
-from privacyhub.engines.dp.discrete_gaussian import noisy_counts
+from privacyhub.engines.dp.count_noise import noisy_counts
 from privacyhub.engines.dp.events import GaussianEvent
 from privacyhub.engines.prepare.encoding import (
     ColumnSpec,

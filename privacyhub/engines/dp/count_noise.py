@@ -1,9 +1,10 @@
-"""Integer Gaussian noise on vectors of counts, by OpenDP.
+"""Noise on vectors of counts, by OpenDP: integer Gaussian and Laplace.
 
 OpenDP samples the discrete Gaussian exactly (Canonne, Kamath and Steinke, arXiv
 2004.00010): no floating-point attack applies to released counts. Its Rényi loss is at
 most the continuous one's at the same standard deviation; at 2 or more its privacy loss
-distribution differs from the continuous one's by less than 1e-30.
+distribution differs from the continuous one's by less than 1e-30. Its Laplace noise on
+floating-point numbers is drawn exactly on a grid finer than their last digits.
 """
 
 from __future__ import annotations
@@ -35,3 +36,17 @@ def noisy_counts(
         scale=float(deviation),
     )
     return np.asarray(mechanism([int(count) for count in counts]), dtype=np.int64)
+
+
+def laplace_counts(
+    counts: NDArray[np.int64] | Sequence[int], *, scale: float
+) -> NDArray[np.float64]:
+    """Counts with independent Laplace noise of this scale."""
+    if not math.isfinite(scale) or scale <= 0:
+        raise ValueError("The noise's scale must be a positive finite number.")
+    mechanism = measurements.make_laplace(
+        domains.vector_domain(domains.atom_domain(T="f64", nan=False)),
+        metrics.l1_distance(T="f64"),
+        scale=float(scale),
+    )
+    return np.asarray(mechanism([float(count) for count in counts]), dtype=np.float64)
