@@ -217,9 +217,7 @@ class MainJob:
             found = self._steward.get(
                 "assessments/", params={"model_version": model_version}
             )
-            assessment = self._steward.get(
-                f"assessments/{found['results'][0]['id']}/"
-            )
+            assessment = self._steward.get(f"assessments/{found['results'][0]['id']}/")
         exact = assessment["exact"]["metrics"]
         released = assessment["released"]["metrics"]
         self.figures.values |= {
@@ -262,7 +260,9 @@ class MainJob:
                 f"model-versions/{model_version}/predict/", {"rows": rows}
             )["predictions"]
             classes = told["summary"].get("classes") or []
-            wrong = [name for name in classes if name != predicted[0]["output"]["label"]]
+            wrong = [
+                name for name in classes if name != predicted[0]["output"]["label"]
+            ]
             corrections = (
                 [{"prediction": predicted[0]["id"], "label": wrong[0]}] if wrong else []
             )

@@ -92,7 +92,9 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     running = RunningHub(address=f"http://127.0.0.1:{port}", var=var)
     for role in ROLES:
         password = secrets.token_urlsafe(12)
-        manage(environment, "add_user", role, f"--role={role}", f"--password={password}")
+        manage(
+            environment, "add_user", role, f"--role={role}", f"--password={password}"
+        )
         running.passwords[role] = password
         running.tokens[role] = manage(environment, "add_token", role).strip()
     server = subprocess.Popen(
@@ -149,9 +151,11 @@ def sign_in(hub: RunningHub, browser: Browser) -> Iterator[Callable[..., Page]]:
         page = context.new_page()
         page.on(
             "console",
-            lambda message: complaints.append(f"{page.url}: {message.text}")
-            if message.type in {"error", "warning"}
-            else None,
+            lambda message: (
+                complaints.append(f"{page.url}: {message.text}")
+                if message.type in {"error", "warning"}
+                else None
+            ),
         )
         page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
         page.goto("/login/")

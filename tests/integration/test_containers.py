@@ -62,7 +62,9 @@ def test_image_copies_what_is_there() -> None:
         assert (REPOSITORY / name).exists(), name
 
 
-def _environment(compose: dict[str, Any], folder: Path, database: str) -> dict[str, str]:
+def _environment(
+    compose: dict[str, Any], folder: Path, database: str
+) -> dict[str, str]:
     """The service's variables, with this machine's services and folders in place."""
     secrets = folder / "secrets"
     secrets.mkdir(exist_ok=True)
@@ -105,16 +107,16 @@ def test_commands_of_compose_start_in_a_clean_environment(
             command = [*compose["services"][name]["command"]]
             if name == "web":
                 command += ["--port", str(port)]
-            started.append(
-                subprocess.Popen(command, cwd=REPOSITORY, env=environment)
-            )
+            started.append(subprocess.Popen(command, cwd=REPOSITORY, env=environment))
         _wait_for(lambda: _answers(port))
         check = compose["services"]["worker"]["healthcheck"]["test"][1:]
         _wait_for(
-            lambda: subprocess.run(
-                check, cwd=REPOSITORY, env=environment, capture_output=True
-            ).returncode
-            == 0
+            lambda: (
+                subprocess.run(
+                    check, cwd=REPOSITORY, env=environment, capture_output=True
+                ).returncode
+                == 0
+            )
         )
         assert [process.poll() for process in started] == [None, None, None]
     finally:
