@@ -21,11 +21,12 @@ $(READY): requirements.txt
 	@if command -v uv >/dev/null; then \
 		uv venv -q --allow-existing --python 3.11 $(VENV) && \
 		uv pip install -q --python $(PYTHON) --no-deps --require-hashes -r $<; \
-	elif command -v python3.11 >/dev/null; then \
+	elif python3.11 -c "import ensurepip, venv" 2>/dev/null; then \
 		python3.11 -m venv $(VENV) && \
 		$(PYTHON) -m pip install -q --no-deps --require-hashes -r $<; \
 	else \
-		echo "PrivacyHub needs Python 3.11: install python3.11 with its venv module, or uv." >&2; \
+		echo "PrivacyHub needs uv, or Python 3.11 with venv" \
+			"(Debian: apt-get install python3.11 python3.11-venv)." >&2; \
 		exit 1; \
 	fi
 	@touch $@

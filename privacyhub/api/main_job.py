@@ -70,7 +70,7 @@ class MainJob:
         self.report_id = ""
 
     def run(self) -> Figures:
-        """Every step in order; StepFailed or a client's error when one does not hold."""
+        """Every step in order; StepFailed or a client's error where one fails."""
         version = self._upload()
         columns = self._roles(version)
         self._budget(version)

@@ -59,13 +59,13 @@ def manage(environment: dict[str, str], *arguments: str) -> str:
     return done.stdout
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _own_database(url: str) -> str:
+def own_database(url: str) -> str:
     """A database for this session beside the one that the URL names."""
     name = f"privacyhub_functional_{secrets.token_hex(4)}"
     with psycopg.connect(url, autocommit=True) as connection:
@@ -73,7 +73,7 @@ def _own_database(url: str) -> str:
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
-def _drop_database(url: str, own: str) -> None:
+def drop_database(url: str, own: str) -> None:
     name = urlsplit(own).path.lstrip("/")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
@@ -86,9 +86,9 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     environment = {**os.environ, "PRIVACYHUB_VAR": str(var)}
     url = os.environ.get("DATABASE_URL", "")
     if url:
-        environment["DATABASE_URL"] = _own_database(url)
+        environment["DATABASE_URL"] = own_database(url)
     manage(environment, "migrate", "--verbosity=0")
-    port = _free_port()
+    port = free_port()
     running = RunningHub(address=f"http://127.0.0.1:{port}", var=var)
     for role in ROLES:
         password = secrets.token_urlsafe(12)
@@ -109,7 +109,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
         server.terminate()
         server.wait(timeout=40)
         if url:
-            _drop_database(url, environment["DATABASE_URL"])
+            drop_database(url, environment["DATABASE_URL"])
 
 
 def _wait_until_ready(address: str, server: subprocess.Popen[bytes]) -> None:

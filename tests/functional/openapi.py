@@ -25,9 +25,8 @@ class Contract:
 
     def check(self, answer: requests.Response) -> None:
         """AssertionError where the answer is not what the document promises."""
-        assert answer.request.method and answer.request.url
-        method = answer.request.method.lower()
-        path = self._path(urlsplit(answer.request.url).path)
+        method = str(answer.request.method).lower()
+        path = self._path(urlsplit(str(answer.request.url)).path)
         operation = self._document["paths"][path].get(method)
         assert operation, f"{method} {path} is not in the document"
         kind = answer.headers.get("Content-Type", "")
