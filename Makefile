@@ -21,8 +21,7 @@ $(READY): requirements.txt
 	@if command -v uv >/dev/null; then \
 		uv venv -q --allow-existing --python 3.11 $(VENV) && \
 		uv pip install -q --python $(PYTHON) --no-deps --require-hashes -r $<; \
-	elif python3.11 -c "import ensurepip, venv" 2>/dev/null; then \
-		python3.11 -m venv $(VENV) && \
+	elif python3.11 -m venv $(VENV) >/dev/null 2>&1; then \
 		$(PYTHON) -m pip install -q --no-deps --require-hashes -r $<; \
 	else \
 		echo "PrivacyHub needs uv, or Python 3.11 with venv" \
