@@ -16,6 +16,8 @@ Variables of the environment (each secret may also come from a file, `NAME_FILE`
 | PRIVACYHUB_REDIS_PASSWORD | from the URL | password for REDIS_URL |
 | PRIVACYHUB_MAX_UPLOAD_MB | 2048 | largest upload |
 | PRIVACYHUB_MAX_JOBS | 20 | queued or running jobs a user may have |
+| PRIVACYHUB_JOB_LEASE | 60 | seconds after which a silent worker has lost its job |
+| PRIVACYHUB_JOB_REAP | 5 | seconds between two looks for lost jobs |
 | PRIVACYHUB_EMAIL_URL | console | smtp://user:password@host:port, for password resets |
 """
 
@@ -74,9 +76,11 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "privacyhub.web.middleware.PrivateResponses",
+    "privacyhub.web.middleware.RefusedAccess",
 ]
 
 ROOT_URLCONF = "privacyhub.urls"
@@ -98,7 +102,10 @@ TEMPLATES = [
             "loaders": [
                 (
                     "django.template.loaders.cached.Loader",
-                    ["django.template.loaders.filesystem.Loader"],
+                    [
+                        "django.template.loaders.filesystem.Loader",
+                        "django.template.loaders.app_directories.Loader",
+                    ],
                 )
             ],
         },
@@ -167,6 +174,14 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
 
 # Queue
 MAX_JOBS_PER_USER = env.integer("PRIVACYHUB_MAX_JOBS", 20)
+JOB_LEASE = timedelta(seconds=env.integer("PRIVACYHUB_JOB_LEASE", 60))
+JOB_HEARTBEAT = JOB_LEASE / 4  # three may be missed
+JOB_REAP_EVERY = timedelta(seconds=env.integer("PRIVACYHUB_JOB_REAP", 5))
+JOB_REPUBLISH_AFTER = min(JOB_LEASE / 2, timedelta(seconds=30))
+JOB_CANCEL_POLL = timedelta(seconds=1)
+JOB_CANCEL_GRACE = timedelta(seconds=20)  # then the worker's child is ended
+JOB_MAX_RUN_TIME = timedelta(hours=12)
+JOB_LOST_WORKERS_LIMIT = 3
 REDIS_URL = env.broker(
     "REDIS_URL",
     password_name="PRIVACYHUB_REDIS_PASSWORD",  # noqa: S106 - a variable's name
@@ -238,6 +253,10 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {
+        "weasyprint": {"level": "ERROR"},
+        "kombu.connection": {"level": "ERROR"},  # a folder has no host name
+    },
 }
 
 # Celery. Without Redis its broker is a folder: it holds job ids, never data.
@@ -251,15 +270,26 @@ if not REDIS_URL:
         "control_folder": str(BROKER_DIR / "control"),
         "polling_interval": 0.05,
     }
+else:
+    # A broker that is away costs a request seconds, not minutes: the reaper sends later
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "socket_connect_timeout": 3,
+        "socket_timeout": 30,
+        "socket_keepalive": True,
+        "health_check_interval": 30,
+    }
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "light"
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_MAX_TASKS_PER_CHILD = 1  # TensorFlow is not safe to fork once used
+# The worker itself never loads TensorFlow, which is not safe to fork once used. A child
+# that has loaded it serves the next job sooner; it is replaced when it has grown.
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 50
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = 2_000_000  # kB
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat")
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker for ever
 CELERY_TIMEZONE = "UTC"
 CELERY_ENABLE_UTC = True

@@ -5,14 +5,11 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Before Django reads its settings: tests have folders and keys of their own.
-_VAR = tempfile.mkdtemp(prefix="privacyhub-test-")
-os.environ["PRIVACYHUB_VAR"] = _VAR
+_VAR = os.environ["PRIVACYHUB_TEST_VAR"]  # by tests.settings
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

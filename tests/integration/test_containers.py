@@ -19,7 +19,7 @@ import requests
 import yaml
 
 from tests.conftest import REPOSITORY
-from tests.functional.conftest import _drop_database, _free_port, _own_database
+from tests.functional.conftest import drop_database, free_port, own_database
 
 HUB_SERVICES = ("migrate", "web", "worker", "beat")
 
@@ -94,9 +94,9 @@ def _environment(
 def test_commands_of_compose_start_in_a_clean_environment(
     compose: dict[str, Any], tmp_path: Path
 ) -> None:
-    database = _own_database(os.environ["DATABASE_URL"])
+    database = own_database(os.environ["DATABASE_URL"])
     environment = _environment(compose, tmp_path, database)
-    port = _free_port()
+    port = free_port()
     started: list[subprocess.Popen[bytes]] = []
     try:
         migrate = subprocess.run(
@@ -124,7 +124,7 @@ def test_commands_of_compose_start_in_a_clean_environment(
             process.terminate()
         for process in started:
             process.wait(timeout=30)
-        _drop_database(os.environ["DATABASE_URL"], database)
+        drop_database(os.environ["DATABASE_URL"], database)
 
 
 def _answers(port: int) -> bool:

@@ -52,7 +52,9 @@ def test_each_wanted_dependency_has_a_module_to_import() -> None:
 
 def test_requirements_pin_each_package_with_hashes() -> None:
     text = (REPOSITORY / "requirements.txt").read_text()
-    blocks = re.findall(r"^([a-z0-9.-]+)==\S+ \\\n((?:    --hash=\S+.*\n)+)", text, re.M)
+    blocks = re.findall(
+        r"^([a-z0-9.-]+)==\S+ \\\n((?:    --hash=\S+.*\n)+)", text, re.M
+    )
     pinned = {name for name, _ in blocks}
     assert pinned == set(re.findall(r"^([a-z0-9.-]+)==", text, re.M))
     assert set(wanted()) <= pinned

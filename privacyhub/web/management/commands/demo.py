@@ -22,7 +22,12 @@ from privacyhub.accounts.roles import Role
 from privacyhub.api.client import Client, JobEnded, Refused
 from privacyhub.api.main_job import MainJob, StepFailed, Table
 from privacyhub.engines.tables import patient_register
-from privacyhub.web.management.commands.serve import Hub, prepare, stop_on_sigterm
+from privacyhub.web.management.commands.serve import (
+    LOGS,
+    Hub,
+    prepare,
+    stop_on_sigterm,
+)
 
 FIGURES = "demo.json"
 REGISTER = "Patient register"
@@ -49,7 +54,7 @@ class Command(BaseCommand):
             with Hub(port=options["port"]) as hub:
                 hub.wait_until_ready()
                 self._main_job(hub, table, options)
-                self.stdout.write(f"PrivacyHub is at {hub.address}")
+                self.stdout.write(f"PrivacyHub is at {hub.address}; logs in {LOGS}")
                 if not options["oneshot"]:
                     hub.wait()
         except KeyboardInterrupt:

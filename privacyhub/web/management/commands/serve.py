@@ -11,14 +11,17 @@ import urllib.error
 import urllib.request
 from argparse import ArgumentParser
 from types import FrameType
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from privacyhub import processes
 
+LOGS = Path(settings.VAR_DIR) / "log"
 READY_WITHIN = 60.0
 GRACE = 25.0
 PDF_PACKAGES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
@@ -37,12 +40,17 @@ class Hub:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Hub:
-        # TensorFlow's children want no more threads than there are cores.
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        LOGS.mkdir(parents=True, exist_ok=True)
         for name, command in self._commands.items():
-            self._children[name] = subprocess.Popen(  # noqa: S603 - our own commands
-                command, env=environment, start_new_session=True
-            )
+            with (LOGS / f"{name}.log").open("ab") as log:
+                self._children[name] = subprocess.Popen(  # noqa: S603 - ours
+                    command,
+                    env=environment,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,7 +79,10 @@ class Hub:
     def require_alive(self) -> None:
         for name, child in self._children.items():
             if child.poll() is not None:
-                raise CommandError(f"The hub's {name} process ended by itself.")
+                raise CommandError(
+                    f"The hub's {name} process ended by itself. "
+                    f"{LOGS / name}.log tells why."
+                )
 
     def wait(self) -> None:
         while True:
@@ -124,7 +135,7 @@ class Command(BaseCommand):
         try:
             with Hub(port=options["port"], host=options["host"]) as hub:
                 hub.wait_until_ready()
-                self.stdout.write(f"PrivacyHub is at {hub.address}")
+                self.stdout.write(f"PrivacyHub is at {hub.address}; logs in {LOGS}")
                 hub.wait()
         except KeyboardInterrupt:
             self.stdout.write("stopped")

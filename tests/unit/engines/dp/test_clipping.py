@@ -63,7 +63,7 @@ def setting(task, outputs, hidden, embeddings, rows_per_unit, *, activation="tan
 
 
 def ours(arrays, *, task, clip, rows_per_unit):
-    total, _ = clipped_sum(
+    total = clipped_sum(
         vector=tf.constant(arrays["vector"]),
         architecture=arrays["architecture"],
         task=task,

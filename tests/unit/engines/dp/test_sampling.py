@@ -24,12 +24,15 @@ def test_batch_sizes_follow_the_binomial_law() -> None:
     assert stats.chisquare(observed, expected).pvalue > SIGNIFICANCE
 
 
+def joined_of(sampler: PoissonSampler, steps: int) -> np.ndarray:
+    batches = sampler.draw(steps)
+    joined = np.zeros((steps, sampler.units), dtype=int)
+    np.add.at(joined, (np.repeat(np.arange(steps), batches.sizes), batches.members), 1)
+    return joined
+
+
 def test_each_unit_joins_equally_often_and_independently() -> None:
-    sampler = PoissonSampler(units=50, sampling_probability=0.2)
-    drawn = sampler.draw(5000).units
-    joined = np.zeros((5000, 50), dtype=bool)
-    step, slot = np.nonzero(drawn >= 0)
-    joined[step, drawn[step, slot]] = True
+    joined = joined_of(PoissonSampler(units=50, sampling_probability=0.2), 5000)
     counts = joined.sum(axis=0)
     spread = ((counts - 1000) ** 2 / (5000 * 0.2 * 0.8)).sum()
     assert stats.chi2.sf(spread, 50) > SIGNIFICANCE
@@ -40,19 +43,36 @@ def test_each_unit_joins_equally_often_and_independently() -> None:
 
 
 def test_no_unit_joins_a_step_twice() -> None:
-    drawn = PoissonSampler(units=40, sampling_probability=0.5).draw(200).units
-    for row in drawn:
-        present = row[row >= 0]
-        assert len(present) == len(set(present.tolist()))
-        assert present.max(initial=0) < 40
+    joined = joined_of(PoissonSampler(units=40, sampling_probability=0.5), 200)
+    assert joined.max() == 1
 
 
-def test_bucket_grows_and_truncates_nothing() -> None:
-    sampler = PoissonSampler(units=500, sampling_probability=0.5)
-    sampler.bucket = 32
-    batches = sampler.draw(50)
-    assert sampler.bucket >= batches.sizes.max() > 200
-    assert batches.units.shape == (50, sampler.bucket)
+@pytest.mark.parametrize("width", [1, 8, 24, 64, 500])
+def test_padding_truncates_nothing_whatever_the_width(width: int) -> None:
+    batches = PoissonSampler(units=200, sampling_probability=0.12).draw(30)
+    units, passes = batches.padded(width)
+    assert units.shape == (passes.sum(), width)
+    ends = np.cumsum(passes)
+    starts = np.cumsum(batches.sizes)
+    for step, (end, size) in enumerate(zip(ends, batches.sizes, strict=True)):
+        held = units[end - passes[step] : end]
+        expected = batches.members[starts[step] - size : starts[step]]
+        assert held[held >= 0].tolist() == expected.tolist()
+
+
+def test_empty_batches_take_no_pass() -> None:
+    batches = PoissonSampler(units=3, sampling_probability=1e-9).draw(5)
+    units, passes = batches.padded(8)
+    assert passes.tolist() == [0] * 5
+    assert units.shape == (0, 8)
+
+
+def test_usual_batch_fits_the_width() -> None:
+    sampler = PoissonSampler(units=32_768, sampling_probability=1 / 128)
+    width = sampler.width(multiple=16)
+    assert width % 16 == 0
+    assert (sampler.draw(2000).sizes <= width).mean() > 0.95
+    assert width < 1.2 * 256
 
 
 def test_probability_one_takes_everyone() -> None:
@@ -61,9 +81,9 @@ def test_probability_one_takes_everyone() -> None:
 
 
 def test_two_samplers_differ() -> None:
-    first = PoissonSampler(units=1000, sampling_probability=0.1).draw(5).units
-    second = PoissonSampler(units=1000, sampling_probability=0.1).draw(5).units
-    assert first.shape != second.shape or (first != second).any()
+    first = joined_of(PoissonSampler(units=1000, sampling_probability=0.1), 5)
+    second = joined_of(PoissonSampler(units=1000, sampling_probability=0.1), 5)
+    assert (first != second).any()
 
 
 def test_event_is_the_samplers_own_probability() -> None:
