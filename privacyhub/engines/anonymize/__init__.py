@@ -7,6 +7,7 @@ from .checks import Node
 from .errors import AnonymizeCancelled, AnonymizeError
 from .explain import ColumnExplanation, Explanation, explain
 from .hierarchies import Hierarchy, HierarchyProblem
+from .local_recoding import LocalResult, recode_locally, suppress_cells
 from .metrics import Metric
 from .metrics_classes import (
     AverageClassSize,
@@ -15,6 +16,7 @@ from .metrics_classes import (
     KLDivergence,
 )
 from .metrics_columns import Loss, NonUniformEntropy, Precision
+from .minimal_uniques import MinimalUniques, minimal_uniques
 from .models import Model
 from .models_closeness import (
     EqualTCloseness,
@@ -35,9 +37,32 @@ from .models_sensitive import (
     RecursiveCLDiversity,
 )
 from .models_size import DeltaPresence, Inclusion, KAnonymity, KMap
+from .numbers import (
+    add_noise,
+    code_extremes,
+    microaggregate,
+    round_to,
+    swap_ranks,
+)
+from .pseudonyms import pseudonymize
 from .run import BeforeAfter, Result, anonymize, what_if
+from .safe_harbor import check_safe_harbor
+from .utility import Accuracy, ColumnUtility, accuracy, compare_columns
 
 __all__ = [
+    "Accuracy",
+    "ColumnUtility",
+    "MinimalUniques",
+    "accuracy",
+    "add_noise",
+    "check_safe_harbor",
+    "code_extremes",
+    "compare_columns",
+    "microaggregate",
+    "minimal_uniques",
+    "pseudonymize",
+    "round_to",
+    "swap_ranks",
     "AnonymizeCancelled",
     "AnonymizeError",
     "AverageClassSize",
@@ -62,6 +87,7 @@ __all__ = [
     "KAnonymity",
     "KLDivergence",
     "KMap",
+    "LocalResult",
     "Loss",
     "Metric",
     "Model",
@@ -76,6 +102,8 @@ __all__ = [
     "SampleUniqueness",
     "anonymize",
     "explain",
+    "recode_locally",
     "risk",
+    "suppress_cells",
     "what_if",
 ]

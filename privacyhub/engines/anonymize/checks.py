@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .classes import Classes
-from .encoding import Bools, Ints, Problem
+from .encoding import Problem
+from .keys import Bools, Ints
 from .lattice import Levels
 from .metrics import Score, Scorer
 from .models import TableTest, Test
@@ -64,6 +65,13 @@ class Checker:
     scorer: Scorer
     limit: int
 
+    @property
+    def prunes(self) -> bool:
+        """Whether a check can close nodes below it, whatever its score."""
+        return any(test.inherits or test.mergeable for test in self.tests) or any(
+            test.inherits for test in self.table_tests
+        )
+
     def check(self, levels: Levels) -> Check:
         classes = Classes(problem=self.problem, levels=levels)
         suppressed = np.zeros(len(classes), dtype=bool)
@@ -74,13 +82,18 @@ class Checker:
             suppressed |= failing
             least = np.maximum(least, test.least(classes, failing))
             hopeless |= test.hopeless(classes)
+        # ARX's order of tests: an empty class that a minimal size has taken does not
+        # come before delta-presence.
+        hopeless &= not any(test.takes_empty for test in self.tests)
         surely = int(least.sum())
         if self.table_tests:
             surely = max(surely, *(t.least_rows(classes) for t in self.table_tests))
             if surely <= self.limit:
                 order = self.scorer.class_order(classes)
                 for table_test in self.table_tests:
-                    suppressed = table_test.enforce(classes, suppressed, order)
+                    suppressed = table_test.enforce(
+                        classes, suppressed, order=order, limit=self.limit
+                    )
         rows = int(classes.size[suppressed].sum())
         hopeless |= surely > self.limit
         anonymous = rows <= self.limit and not hopeless

@@ -7,20 +7,22 @@ follows works on entries; only `encode` and recoding see all rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from .errors import AnonymizeError
 from .hierarchies import Hierarchy, as_text
+from .keys import Bools, Floats, Ints, count_by, pack, sorted_counts, unpack
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+# Keys of halves of the columns that are kept for the next nodes.
+KEPT_BYTES = 48_000_000
+# Columns whose values have no more combinations than this are counted together.
+JOINT_CELLS = 4096
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Column:
     @property
     def leaves(self) -> int:
         return len(self.hierarchy.levels)
+
+    @cached_property
+    def share_table(self) -> Floats:
+        """shares as one table, shape (levels, values)."""
+        return np.vstack(self.shares)
 
     @cached_property
     def level_shares(self) -> tuple[Floats, ...]:
@@ -88,6 +95,104 @@ class Problem:
     hidden: Bools | None = field(repr=False, default=None)
     separate: bool = False
 
+    def keys(self, levels: Sequence[int]) -> Ints:
+        """A number for each entry that its generalized values determine.
+
+        Mixed radix over the sizes of the levels. Halves of the columns are kept, as
+        long as they are small, because most nodes share one with a node before.
+        """
+        half = (len(levels) + 1) // 2
+        left = self._half_keys(0, tuple(levels[:half]))
+        right = self._half_keys(half, tuple(levels[half:]))
+        columns = zip(self.columns[half:], levels[half:], strict=True)
+        radix = math.prod(column.sizes[level] for column, level in columns)
+        space = radix * math.prod(
+            column.sizes[level]
+            for column, level in zip(self.columns, levels[:half], strict=False)
+        )
+        if space >= 2**31:
+            keys = left.astype(np.int64) * radix
+        else:
+            keys = left * np.int32(radix)
+        keys += right
+        return keys
+
+    def _half_keys(self, first: int, levels: tuple[int, ...]) -> Ints:
+        known = self._kept.get((first, levels))
+        if known is not None:
+            return known
+        columns = self.columns[first : first + len(levels)]
+        sizes = [c.sizes[level] for c, level in zip(columns, levels, strict=True)]
+        kind = np.int32 if math.prod(sizes) < 2**31 else np.int64
+        keys: Ints = np.zeros(len(self.weights), dtype=kind)
+        for offset, (level, size) in enumerate(zip(levels, sizes, strict=True)):
+            if size > 1:
+                keys *= kind(size)
+                keys += self._lifted(first + offset, level)
+        if (len(self._kept) + 1) * keys.nbytes <= KEPT_BYTES:
+            self._kept[first, levels] = keys
+        return keys
+
+    def _lifted(self, column: int, level: int) -> Ints:
+        """The codes of the entries at a level, in few bytes."""
+        known = self._lifts.get((column, level))
+        if known is None:
+            kind = np.min_scalar_type(self.columns[column].sizes[level])
+            known = self.columns[column].maps[level].astype(kind)[self.codes[column]]
+            self._lifts[column, level] = known
+        return known
+
+    def leaves_of(self, inside: Bools) -> list[Floats]:
+        """Rows of some entries by level-0 code, for each column.
+
+        Small columns are counted together and then summed apart.
+        """
+        at = np.flatnonzero(inside)
+        weights = self.float_weights[at]
+        out: list[Floats] = []
+        for joint, sizes in self._joint:
+            counts = np.bincount(
+                joint[at], weights=weights, minlength=math.prod(sizes)
+            ).reshape(sizes)
+            axes = range(len(sizes))
+            out += [counts.sum(axis=tuple(a for a in axes if a != j)) for j in axes]
+        return out
+
+    @cached_property
+    def _joint(self) -> list[tuple[Ints, tuple[int, ...]]]:
+        """Neighbouring columns coded together, up to JOINT_CELLS cells."""
+        groups: list[list[int]] = []
+        cells = JOINT_CELLS + 1
+        for j, column in enumerate(self.columns):
+            if cells * column.sizes[0] > JOINT_CELLS:
+                groups.append([])
+                cells = 1
+            groups[-1].append(j)
+            cells *= column.sizes[0]
+        out = []
+        for group in groups:
+            sizes = tuple(self.columns[j].sizes[0] for j in group)
+            keys, _ = pack([self.codes[j] for j in group], sizes=sizes)
+            out.append((keys, sizes))
+        return out
+
+    @cached_property
+    def float_weights(self) -> Floats:
+        return self.weights.astype(np.float64)
+
+    @cached_property
+    def _kept(self) -> dict[tuple[int, tuple[int, ...]], Ints]:
+        return {}
+
+    @cached_property
+    def _lifts(self) -> dict[tuple[int, int], Ints]:
+        return {}
+
+    @cached_property
+    def float_population(self) -> Floats:
+        """`population` as np.bincount wants its weights."""
+        return self.population.astype(np.float64)
+
     @property
     def heights(self) -> tuple[int, ...]:
         return tuple(column.height for column in self.columns)
@@ -104,11 +209,6 @@ class Problem:
             count_by(codes, weights=self.weights, size=column.sizes[0])
             for column, codes in zip(self.columns, self.codes, strict=True)
         )
-
-
-def count_by(codes: Ints, *, weights: Ints, size: int) -> Ints:
-    """Sum of weights by code; exact below 2**53 rows."""
-    return np.bincount(codes, weights=weights, minlength=size).astype(np.int64)
 
 
 def encode(
@@ -288,37 +388,3 @@ def _distinct(
         inner[present],
         outer[present],
     )
-
-
-def pack(codes: Sequence[Ints], *, sizes: Sequence[int]) -> tuple[Ints, list[int]]:
-    """Mixed-radix keys. Raises AnonymizeError past 63 bits of combinations."""
-    space = 1
-    for size in sizes:
-        space *= int(size)
-    if space >= 2**63:
-        raise AnonymizeError(
-            "The columns have too many distinct values together; generalize one "
-            "before, or leave one out."
-        )
-    keys = np.zeros(len(codes[0]) if codes else 0, dtype=np.int64)
-    for code, size in zip(codes, sizes, strict=True):
-        keys *= size
-        keys += code
-    return keys, list(sizes)
-
-
-def unpack(keys: Ints, *, radices: Sequence[int]) -> list[Ints]:
-    """The codes that `pack` was given."""
-    codes: list[Ints] = []
-    for size in reversed(radices):
-        keys, code = np.divmod(keys, size)
-        codes.append(code)
-    return codes[::-1]
-
-
-def sorted_counts(keys: Ints) -> tuple[Ints, Ints]:
-    """Distinct values of a sorted array and how often each occurs."""
-    if not len(keys):
-        return keys, np.zeros(0, dtype=np.int64)
-    starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
-    return keys[starts], np.diff(np.append(starts, len(keys)))

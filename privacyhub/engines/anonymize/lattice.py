@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .encoding import Floats, Ints
+from .keys import Floats, Ints
 
 Levels = tuple[int, ...]
 

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .classes import Classes
-from .encoding import Bools, Floats, Ints, Problem
+from .encoding import Problem
 from .errors import AnonymizeError
+from .keys import Bools, Floats, Ints
 
 AGGREGATES = ("sum", "arithmetic_mean", "geometric_mean", "max", "rank")
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .classes import Classes
-from .encoding import Bools, Floats, Problem
+from .encoding import Problem
 from .errors import AnonymizeError
+from .keys import Bools, Floats
 from .metrics import Metric, Score, Scorer
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .classes import Classes
-from .encoding import Bools, Floats, Ints, Problem, count_by
+from .encoding import Problem
+from .keys import Bools, Floats, Ints, count_by
 from .metrics import Aggregate, ColumnMetric, Score, Scorer
 
 
@@ -76,7 +78,7 @@ class _LossScorer(ColumnScorer):
             return np.zeros_like(total)
         return np.maximum((total - self.least[column]) / self.span[column], 0.0)
 
-    def _extra(self, rows: Floats | float, share: Floats) -> Floats:
+    def _extra(self, rows: float, share: Any) -> Any:
         """What suppressing rows adds, given the sum of their shares."""
         if self.suppression == 1.0:
             return rows - self.cost * share
@@ -84,15 +86,15 @@ class _LossScorer(ColumnScorer):
 
     def costs(self, classes: Classes, suppressed: Bools) -> Floats:
         out = np.empty(len(self.totals))
-        size = classes.size[suppressed]
-        rows = float(size.sum())
+        rows = float(classes.size[suppressed].sum())
+        leaves = classes.leaf_counts(suppressed) if rows else []
         for j, level in enumerate(classes.levels):
-            total = self.cost * self.totals[j][level]
+            total = self.cost * float(self.totals[j][level])
             if rows:
-                codes = classes.codes[j][suppressed]
-                share = size @ self.problem.columns[j].level_shares[level][codes]
+                share = float(leaves[j] @ self.problem.columns[j].shares[level])
                 total += self._extra(rows, share)
-            out[j] = self._normalized(np.array([total]), j)[0]
+            span = self.span[j]
+            out[j] = max((total - self.least[j]) / span, 0.0) if span > 0 else 0.0
         return out
 
     def parts(self) -> list[Floats]:
@@ -118,7 +120,7 @@ class _LossScorer(ColumnScorer):
             top = classes.levels[j] + 1
             total = self.cost * self.totals[j][:top]
             if counts is not None:
-                share = np.array([counts[j] @ s for s in column.shares[:top]])
+                share = column.share_table[:top] @ counts[j]
                 total = total + self._extra(rows, share)
             if any_partly:
                 total = total + float(

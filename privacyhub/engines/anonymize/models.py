@@ -26,8 +26,9 @@ import numpy as np
 import polars as pl
 
 from .classes import Classes
-from .encoding import Bools, Floats, Ints, Problem
+from .encoding import Problem
 from .errors import AnonymizeError
+from .keys import Bools, Floats, Ints
 
 
 class Test(ABC):
@@ -36,6 +37,8 @@ class Test(ABC):
     __test__ = False  # not a test case
     inherits: bool = False
     mergeable: bool = False
+    # A class without a row of the subset fails here first, before any other test.
+    takes_empty: bool = False
 
     @abstractmethod
     def failing(self, classes: Classes) -> Bools:
@@ -65,41 +68,44 @@ class TableTest(ABC):
     def holds(self, sizes: Ints) -> bool:
         """Whether a table with classes of these sizes holds; true without rows."""
 
-    def enforce(self, classes: Classes, suppressed: Bools, order: Floats) -> Bools:
+    def enforce(
+        self, classes: Classes, suppressed: Bools, *, order: Floats, limit: int
+    ) -> Bools:
         """Suppress the smallest classes until the table holds.
 
         `order` ranks classes of equal size, lowest first; then the one whose first
         row comes first. The search for how many is ARX's bisection, so that estimates
-        that are not monotone give the same rows; if the table does not hold at its
-        end, everything is suppressed.
+        that are not monotone give the same rows. Where the table does not hold with
+        more than `limit` rows suppressed, or at the end, everything is suppressed.
         """
         kept = np.flatnonzero(~suppressed & (classes.size > 0))
         sizes = classes.size[kept]
         if self.holds(sizes):
             return suppressed
         rank = kept[np.lexsort((classes.first_row[kept], order[kept], sizes))]
-        sizes = classes.size[rank]
-        count = self._bisect(sizes)
-        if not self.holds(sizes[count:]):
-            count = len(rank)
+        before = int(classes.size[suppressed].sum())
+        count = self._bisect(classes.size[rank], limit=limit - before)
         out = suppressed.copy()
         out[rank[:count]] = True
         return out
 
-    def _bisect(self, sizes: Ints) -> int:
+    def _bisect(self, sizes: Ints, *, limit: int) -> int:
         """How many of the smallest classes go, as ARX's bisection ends."""
+        rows = np.cumsum(sizes)
         low, high = 0, len(sizes) - 1
         middle = high // 2
         while low <= high:
             if self.holds(sizes[middle + 1 :]):
                 high = middle - 1
+            elif rows[middle] > limit:
+                return len(sizes)
             else:
                 low = middle + 1
             middle = int((low + high) / 2)  # towards 0, as in Java
-        count = middle + 1
-        if not self.holds(sizes[count:]) and count < len(sizes):
-            count += 1
-        return count
+        for count in (middle + 1, middle + 2):
+            if self.holds(sizes[count:]):
+                return count
+        return len(sizes)
 
     def least_rows(self, classes: Classes) -> int:
         """Rows that any specialisation must suppress for this model alone."""

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from .classes import Classes
-from .encoding import Bools, Floats, Ints, Problem, count_by
+from .encoding import Problem
 from .hierarchies import Hierarchy
+from .keys import Bools, Floats, Ints, count_by
 from .models import Test, require
 from .models_sensitive import SensitiveModel, by_class
+
+# Cells of a table of classes and values that is held at once.
+DENSE_TABLE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -76,23 +80,30 @@ class ClosenessTest(Test):
     def __init__(self, *, column: str, t: float, problem: Problem) -> None:
         self.column = column
         self.t = t
+        self._last: tuple[Classes, Floats] | None = None
         sensitive = problem.sensitive[column]
         counts = count_by(
             sensitive.codes, weights=problem.weights, size=len(sensitive.labels)
         )
         self.whole = counts / max(counts.sum(), 1)
 
+    def _distance_once(self, classes: Classes) -> Floats:
+        """`distance`, kept for the last classes: both questions ask for it."""
+        if self._last is None or self._last[0] is not classes:
+            self._last = (classes, self.distance(classes))
+        return self._last[1]
+
     def distance(self, classes: Classes) -> Floats:
         """The distance of each class, shape (classes,), from 0 to 1."""
         raise NotImplementedError
 
     def failing(self, classes: Classes) -> Bools:
-        return self.distance(classes) > self.t + 1e-12
+        return self._distance_once(classes) > self.t + 1e-12
 
     def least(self, classes: Classes, failing: Bools) -> Ints:
         if self.t >= 1:
             return np.zeros(len(classes), dtype=np.int64)
-        part = (self.distance(classes) - self.t) / (1 - self.t)
+        part = (self._distance_once(classes) - self.t) / (1 - self.t)
         rows = np.ceil(part * classes.size - 1e-6).astype(np.int64)
         return np.where(failing, np.maximum(rows, 1), 0)
 
@@ -114,21 +125,24 @@ class _DenseClosenessTest(ClosenessTest):
         raise NotImplementedError
 
     def distance(self, classes: Classes) -> Floats:
+        if len(classes) * len(self.whole) <= DENSE_TABLE:
+            return self._of(classes.table(self.column), classes.size)
         histogram = classes.histogram(self.column)
         values = len(self.whole)
         out = np.zeros(len(classes))
-        step = max(1, 2_000_000 // values)
+        step = max(1, DENSE_TABLE // values)
         for start in range(0, len(classes), step):
             stop = min(start + step, len(classes))
             low, high = np.searchsorted(histogram.class_of, [start, stop])
-            extra = np.zeros((stop - start, values))
+            counts = np.zeros((stop - start, values))
             rows = histogram.class_of[low:high] - start
-            extra[rows, histogram.value[low:high]] = histogram.count[low:high]
-            size = classes.size[start:stop]
-            extra /= np.maximum(size, 1)[:, None]
-            extra -= self.whole
-            out[start:stop] = np.where(size > 0, self.difference(extra), 0)
+            counts[rows, histogram.value[low:high]] = histogram.count[low:high]
+            out[start:stop] = self._of(counts, classes.size[start:stop])
         return out
+
+    def _of(self, counts: Floats, size: Ints) -> Floats:
+        extra = counts / np.maximum(size, 1)[:, None] - self.whole
+        return np.where(size > 0, self.difference(extra), 0.0)
 
 
 class _Ordered(_DenseClosenessTest):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .classes import Classes
-from .encoding import Bools, Floats, Ints, Problem, count_by
+from .encoding import Problem
+from .keys import Bools, Floats, Ints, count_by
 from .models import Test, require
 from .models_sensitive import SensitiveModel
 

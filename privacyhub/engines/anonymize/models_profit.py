@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from .classes import Classes
-from .encoding import Bools, Floats, Problem
+from .encoding import Problem
+from .keys import Bools, Floats
 from .models import Model, Test, require
 from .models_size import AtLeast
 

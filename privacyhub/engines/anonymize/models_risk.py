@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .encoding import Ints, Problem
+from .encoding import Problem
+from .keys import Ints
 from .models import Model, TableTest, require
 from .uniqueness import DEFAULT_POPULATION, ESTIMATORS, estimate
 

@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 from scipy.stats import binom
 
-from .encoding import Bools, Problem
+from .encoding import Problem
+from .keys import Bools
 from .models import Model, Test, require
 from .models_size import AtLeast
 
@@ -81,10 +82,11 @@ class EpsilonDeltaDP(Model):
 
 
 def least_class(*, epsilon: float, delta: float) -> int:
-    """The k of Theorem 1 there: delta(k) = max over n >= k/gamma - 1 of P(Bin > gamma n).
+    """The least k with delta(k) <= delta, of Theorem 1 there.
 
-    The tail for all larger n is bounded by exp(-n (gamma ln(gamma/beta) - gamma + beta)),
-    which falls in n, so the maximum is found once the bound is below it.
+    delta(k) is the largest P(Bin(n, beta) > gamma n) for n >= k / gamma - 1. For all
+    larger n it is at most exp(-n (gamma ln(gamma / beta) - gamma + beta)), which falls
+    in n, so the maximum is found once that is below it.
     """
     beta = -math.expm1(-epsilon)
     gamma = (math.expm1(epsilon) + beta) / math.exp(epsilon)

@@ -9,7 +9,8 @@ import numpy as np
 from scipy.special import digamma
 
 from .classes import Classes, Histogram
-from .encoding import Bools, Floats, Ints, Problem
+from .encoding import Problem
+from .keys import Bools, Floats, Ints
 from .models import Model, Test, require
 
 
@@ -48,6 +49,8 @@ class DistinctLDiversity(SensitiveModel):
 @dataclass(frozen=True)
 class EntropyLDiversity(SensitiveModel):
     """The entropy of the sensitive values in every class is at least log(l).
+
+    Every class holds at least l distinct values, besides, whatever is estimated.
 
     `estimator`: "shannon" for the plain entropy of the counts, "grassberger" for
     Grassberger's estimator (2003), which corrects for small classes.
@@ -113,7 +116,9 @@ class _Entropy(Test):
             entropy = shannon(histogram, size=classes.size)
         else:
             entropy = grassberger(histogram, size=classes.size)
-        return entropy < math.log(self.model.l) - 1e-12
+        values = np.bincount(histogram.class_of, minlength=len(classes))
+        low: Bools = entropy < math.log(self.model.l) - 1e-12
+        return low | (values < int(self.model.l))
 
 
 class _Recursive(Test):
@@ -152,15 +157,14 @@ def shannon(histogram: Histogram, *, size: Ints) -> Floats:
 
 
 def grassberger(histogram: Histogram, *, size: Ints) -> Floats:
-    """Grassberger's estimate in nats: log N - sum(n G(n)) / N.
+    """Grassberger's estimate in nats: G(N) - sum(n G(n)) / N, as in ARX.
 
-    G(n) = psi(n) + (-1)^n / 2 (psi((n + 1) / 2) - psi(n / 2)), "Entropy Estimates
-    from Insufficient Samplings" (2003), equation 29 for integers.
+    G(2m) = G(2m + 1) = psi(m + 1/2) + ln 2 and G(1) = -gamma - ln 2, from "Entropy
+    Estimates from Insufficient Samplings" (2003), equation 30.
     """
-    largest = int(histogram.count.max(initial=1))
-    n = np.arange(1, largest + 1, dtype=float)
-    sign = np.where(n % 2 == 0, 1.0, -1.0)
-    g = digamma(n) + sign / 2 * (digamma((n + 1) / 2) - digamma(n / 2))
-    total = np.maximum(size, 1).astype(float)
-    weighted = histogram.count * g[histogram.count - 1]
-    return np.log(total) - by_class(weighted, histogram, size=size) / total
+    largest = int(size.max(initial=1))
+    half = np.arange(largest + 1) // 2
+    g = digamma(half + 0.5) + math.log(2)
+    total = np.maximum(size, 1)
+    weighted = histogram.count * g[histogram.count]
+    return g[total] - by_class(weighted, histogram, size=size) / total

@@ -9,7 +9,8 @@ import polars as pl
 from scipy.stats import poisson
 
 from .classes import Classes
-from .encoding import Bools, Ints, Problem
+from .encoding import Problem
+from .keys import Bools, Ints
 from .models import Model, Test, require
 from .subsets import Subset, rows_of
 
@@ -28,7 +29,7 @@ class KAnonymity(Model):
             self.k <= problem.total,
             f"k is {self.k}, but the table has only {problem.total} rows.",
         )
-        return AtLeast(self.k)
+        return _KAnonymous(self.k)
 
     def describe(self) -> str:
         return f"{self.k}-anonymity"
@@ -152,6 +153,10 @@ class AtLeast(Test):
     def failing(self, classes: Classes) -> Bools:
         rows = classes.population if self.in_population else classes.size
         return (rows < self.k) & (classes.size > 0)
+
+
+class _KAnonymous(AtLeast):
+    takes_empty = True
 
 
 class _Presence(Test):

@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 
 from .classes import Classes
-from .encoding import Bools, Problem
+from .encoding import Problem
 from .hierarchies import MISSING, ROOT
+from .keys import Bools
 
 
 def suppressed_rows(classes: Classes, suppressed: Bools) -> Bools:

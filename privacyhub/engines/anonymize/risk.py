@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from .encoding import Ints
 from .errors import AnonymizeError
 from .hierarchies import ROOT, as_text
+from .keys import Ints
 
 DEFAULT_THRESHOLD = 0.2
 

@@ -17,16 +17,22 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from . import risk
+from . import lattice, risk
 from .checks import Check, Checker, Node
-from .encoding import Bools, encode
+from .encoding import encode
 from .errors import AnonymizeError
 from .hierarchies import Hierarchy
+from .keys import Bools
 from .metrics import Metric
 from .metrics_columns import Loss
 from .models import Model, TableTest, Test
 from .recoding import recode, suppressed_rows
 from .search import Exhaustive, Limits, Outcome, fixed_node
+from .search_boxes import Anytime
+
+# Past these the lattice is not held in memory (numpy has at most 32 axes).
+MAX_NODES = 2_000_000
+MAX_COLUMNS = 30
 
 
 @dataclass(frozen=True)
@@ -224,6 +230,7 @@ def _validate(request: Request) -> None:
     if frame.height == 0:
         raise AnonymizeError("The table has no rows.")
     sensitive = [name for model in request.models for name in model.sensitive]
+    sensitive += request.metric.responses
     for name in [*request.quasi_identifiers, *sensitive]:
         if name not in frame.columns:
             raise AnonymizeError(f"Column {name} is missing.")
@@ -237,12 +244,13 @@ def _validate(request: Request) -> None:
 def _checker(request: Request) -> Checker:
     models, metric = request.models, request.metric
     sensitive = [name for model in models for name in model.sensitive]
+    subset = _subset(request)
     problem = encode(
         request.frame,
         quasi_identifiers=request.quasi_identifiers,
         sensitive=list(dict.fromkeys([*sensitive, *metric.responses])),
-        subset=_subset(request),
-        population=_population(request),
+        subset=subset,
+        population=_population(request, subset=subset),
     )
     if not problem.total:
         raise AnonymizeError("The table has no rows to anonymize.")
@@ -266,7 +274,7 @@ def _subset(request: Request) -> Bools | None:
     return named[0] if named else None
 
 
-def _population(request: Request) -> pl.DataFrame | None:
+def _population(request: Request, *, subset: Bools | None) -> pl.DataFrame | None:
     """The population table that a model brings."""
     named = [
         p for p in (m.larger_population() for m in request.models) if p is not None
@@ -296,6 +304,8 @@ def _search(checker: Checker, *, request: Request, limits: Limits) -> Outcome:
         raise AnonymizeError("The models fix different levels.")
     if nodes:
         return fixed_node(replace(checker, limit=problem.total), levels=nodes.pop())
+    if lattice.size(problem.heights) > MAX_NODES or len(problem.heights) > MAX_COLUMNS:
+        return Anytime(checker=checker, limits=limits).run()
     return Exhaustive(checker=checker, limits=limits).run()
 
 
@@ -317,7 +327,7 @@ def _result(*, request: Request, checker: Checker, outcome: Outcome) -> Result:
         suppressed=best.rows,
         optimal=outcome.proved,
         gap=0.0 if outcome.proved else relative_gap(score=score, lower=outcome.lower),
-        lattice_size=int(np.prod([h + 1 for h in checker.problem.heights])),
+        lattice_size=lattice.size(checker.problem.heights),
         nodes=outcome.nodes,
         check=best,
         checker=checker,

@@ -23,8 +23,8 @@ import numpy as np
 
 from . import lattice
 from .checks import Check, Checker, Node
-from .encoding import Bools, Floats
 from .errors import AnonymizeCancelled
+from .keys import Bools, Floats
 from .lattice import Levels
 from .metrics import Score
 
@@ -84,9 +84,12 @@ class Exhaustive:
 
     def run(self) -> Outcome:
         """Search until nothing is open or the time is up."""
-        stopped = self._descend()
+        # Where no failure says anything of other nodes, only the bound on the score
+        # does: then the node of the lowest bound comes first.
+        by_bound = not self.checker.prunes and np.isfinite(self.lower).all()
+        stopped = False if by_bound else self._descend()
         while not stopped:
-            levels = self._most_general()
+            levels = self._lowest_bound() if by_bound else self._most_general()
             if levels is None:
                 break
             self._visit(levels)
@@ -124,6 +127,13 @@ class Exhaustive:
             return None
         heights = self.generality.ravel()[at]
         at = at[heights == heights.max()]
+        chosen = at[np.argmin(self.lower.ravel()[at])]
+        return tuple(int(i) for i in np.unravel_index(chosen, self.shape))
+
+    def _lowest_bound(self) -> Levels | None:
+        at = np.flatnonzero(self.open)
+        if not len(at):
+            return None
         chosen = at[np.argmin(self.lower.ravel()[at])]
         return tuple(int(i) for i in np.unravel_index(chosen, self.shape))
 

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .encoding import Bools
 from .errors import AnonymizeError
 from .hierarchies import as_text
+from .keys import Bools
 
 Subset = pl.DataFrame | pl.Series | Sequence[bool] | Sequence[int] | NDArray[np.generic]
 

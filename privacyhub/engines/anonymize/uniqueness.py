@@ -11,17 +11,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import root
-from scipy.special import digamma, gammaln, polygamma
+from scipy.optimize import minimize, root
+from scipy.special import digamma, expit, gammaln, logit
 
-from .encoding import Floats, Ints
 from .errors import AnonymizeError
+from .keys import Floats, Ints
 
 ESTIMATORS = ("dankar", "pitman", "zayatz", "snb")
 # The United States, as in ARX's population model.
 DEFAULT_POPULATION = 317_238_626
-_ITERATIONS = 60
-_ACCURACY = 1e-6
 
 
 def estimate(sizes: Ints, *, population: int, estimator: str = "dankar") -> float:
@@ -71,61 +69,66 @@ def zayatz(size: Ints, count: Ints, *, population: int) -> float:
 
 
 def pitman(size: Ints, count: Ints, *, population: int) -> float:
-    """Pitman's sampling formula, fitted by maximum likelihood (Hoshino, 2001)."""
+    """Pitman's sampling formula, fitted by maximum likelihood (Hoshino, 2001).
+
+    Searched over theta > 0 and 0 < alpha < 1 from Hoshino's moment estimate, rather
+    than by ARX's Newton steps, which can leave the region or find another root.
+    """
     n, u = float((size * count).sum()), float(count.sum())
+    many = size > 1
+    often, big = count[many].astype(float), size[many].astype(float)
+
+    def loss(point: Floats) -> tuple[float, Floats]:
+        theta, alpha = math.exp(point[0]), float(expit(point[1]))
+        value, by_theta, by_alpha = _pitman_likelihood(
+            theta, alpha, often=often, big=big, u=u, n=n
+        )
+        slopes = np.array([by_theta * theta, by_alpha * alpha * (1 - alpha)])
+        return -value / n, -slopes / n
+
+    theta, alpha = _pitman_start(size, count, u=u, n=n)
+    found = minimize(
+        loss,
+        np.array([math.log(theta), float(logit(alpha))]),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-20.0, 30.0), (-20.0, 10.0)],
+        options={"ftol": 1e-13, "gtol": 1e-9},
+    )
+    theta, alpha = math.exp(found.x[0]), float(expit(found.x[1]))
+    logs = float(gammaln(theta + 1) - gammaln(theta + alpha))
+    uniques = math.exp(min(logs + alpha * math.log(population), 700.0))
+    return uniques / population if uniques <= population else math.nan
+
+
+def _pitman_start(
+    size: Ints, count: Ints, *, u: float, n: float
+) -> tuple[float, float]:
     c1 = float(count[0])
     c2 = float(count[size == 2][0]) if (size == 2).any() else 1.0
     c = c1 * (c1 - 1) / c2
-    with np.errstate(all="ignore"):
-        divisor = 2 * c1 * u + c1 * c - n * c
-        if divisor == 0:
-            return math.nan
+    divisor = 2 * c1 * u + c1 * c - n * c
+    if divisor:
         theta = (n * u * c - c1 * (n - 1) * (2 * u + c)) / divisor
         alpha = (theta * (c1 - n) + (n - 1) * c1) / (n * u)
-        point = np.array([theta, alpha])
-        for _ in range(_ITERATIONS):
-            values, jacobian = _pitman_equations(point, size, count, u=u, n=n)
-            if not (np.isfinite(values).all() and np.isfinite(jacobian).all()):
-                return math.nan
-            if np.abs(values).max() < _ACCURACY:
-                break
-            if abs(np.linalg.det(jacobian)) < 1e-300:
-                return math.nan
-            point = point - np.linalg.solve(jacobian, values)
-        else:
-            return math.nan
-        theta, alpha = float(point[0]), float(point[1])
-        uniques = math.exp(
-            min(
-                float(gammaln(theta + 1) - gammaln(theta + alpha))
-                + alpha * math.log(population),
-                700.0,
-            )
-        )
-    return uniques / population if 0 <= uniques <= population else math.nan
+        if theta > 1e-6 and 0.001 < alpha < 0.999:
+            return theta, alpha
+    return 1.0, 0.5
 
 
-def _pitman_equations(
-    point: Floats, size: Ints, count: Ints, *, u: float, n: float
-) -> tuple[Floats, Floats]:
-    """The likelihood's gradient in (theta, alpha), and its derivatives."""
-    t, a = point
-    s = t / a
-    psi, psi1 = digamma(s + u), polygamma(1, s + u)
-    psi_0, psi1_0 = digamma(s + 1), polygamma(1, s + 1)
-    many = size > 1
-    big, often = size[many] - a, count[many]
-    o4 = float((often * (digamma(big) - digamma(1 - a))).sum())
-    d4 = float((often * (polygamma(1, 1 - a) - polygamma(1, big))).sum())
-    o1 = (psi - psi_0) / a
-    o2 = digamma(n + t) - digamma(t + 1)
-    o3 = (a * (u - 1) - t * (psi - psi_0)) / a**2
-    d1 = (psi1_0 - psi1) / a**2
-    d2 = polygamma(1, t + 1) - polygamma(1, n + t)
-    d5 = (a * (psi - psi_0) + t * (psi1 - psi1_0)) / a**3
-    d3 = (a**2 * (u - 1) - t**2 * (psi1 - psi1_0) - 2 * a * t * (psi - psi_0)) / a**4
-    values = np.array([o1 - o2, o3 - o4], dtype=float)
-    return values, np.array([[d2 - d1, -d5], [-d5, -d3 - d4]], dtype=float)
+def _pitman_likelihood(
+    theta: float, alpha: float, *, often: Floats, big: Floats, u: float, n: float
+) -> tuple[float, float, float]:
+    """The log-likelihood and its slopes in theta and alpha."""
+    s = theta / alpha
+    value = (u - 1) * math.log(alpha) + gammaln(s + u) - gammaln(s + 1)
+    value -= gammaln(theta + n) - gammaln(theta + 1)
+    value += float((often * (gammaln(big - alpha) - gammaln(1 - alpha))).sum())
+    psi = digamma(s + u) - digamma(s + 1)
+    by_theta = psi / alpha - digamma(theta + n) + digamma(theta + 1)
+    by_alpha = (u - 1) / alpha - psi * theta / alpha**2
+    by_alpha -= float((often * (digamma(big - alpha) - digamma(1 - alpha))).sum())
+    return float(value), float(by_theta), float(by_alpha)
 
 
 def snb(size: Ints, count: Ints, *, population: int) -> float:

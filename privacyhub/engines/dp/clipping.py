@@ -112,29 +112,17 @@ def clipped_sum(
     row_weight: Any,
     clip_norm: Any,
     rows_per_unit: int = 1,
-) -> tuple[Any, Any]:
-    """The sum over units of their clipped gradients, and the sum of row losses.
+) -> Any:
+    """The sum over units of their clipped gradients, [parameters].
 
     vector [parameters]; features [units * m, features]; ids int32
     [units * m, embeddings]; target [units * m]; row_weight [units * m], 0 for padding.
     A unit's gradient is the weighted sum of its rows' gradients. A unit whose gradient
-    is not finite counts as zero. The losses are private: only a run without privacy
-    may keep them.
+    is not finite counts as zero.
     """
     weights = unpack(vector, architecture)
     layers = len(architecture.hidden) + 1
-    parts = [features]
-    for k in range(len(architecture.embeddings)):
-        parts.append(tf.gather(weights[f"embedding_{k}/table"], ids[:, k]))
-    inputs = [tf.concat(parts, axis=1) if len(parts) > 1 else features]
-    for layer in range(layers):
-        values = (
-            tf.matmul(inputs[-1], weights[f"dense_{layer}/kernel"])
-            + weights[f"dense_{layer}/bias"]
-        )
-        if layer < layers - 1:
-            inputs.append(_activate(values, architecture.activation))
-    losses = row_losses(values, target, task)
+    inputs, values = forward(weights, architecture, features=features, ids=ids)
 
     gradient = _output_gradient(values, target, task) * row_weight[:, None]
     gradients = [gradient]
@@ -184,5 +172,40 @@ def clipped_sum(
         scaled = kept(d) * scale[:, None]
         sums.append(tf.matmul(kept(a), scaled, transpose_a=True))
         sums.append(tf.reduce_sum(scaled, axis=0))
-    flat = tf.concat([tf.reshape(part, [-1]) for part in sums], axis=0)
-    return flat, tf.reduce_sum(tf.where(row_weight > 0, losses, 0.0))
+    return tf.concat([tf.reshape(part, [-1]) for part in sums], axis=0)
+
+
+def loss_sum(
+    *,
+    vector: Any,
+    architecture: Architecture,
+    task: Task,
+    features: Any,
+    ids: Any,
+    target: Any,
+    row_weight: Any,
+) -> Any:
+    """The weighted sum of row losses: private, and only for runs without privacy."""
+    weights = unpack(vector, architecture)
+    logits = forward(weights, architecture, features=features, ids=ids)[1]
+    losses = row_losses(logits, target, task)
+    return tf.reduce_sum(tf.where(row_weight > 0, losses * row_weight, 0.0))
+
+
+def forward(
+    weights: dict[str, Any], architecture: Architecture, *, features: Any, ids: Any
+) -> tuple[list[Any], Any]:
+    """Each dense layer's input, and the logits [rows, outputs]."""
+    parts = [features]
+    for k in range(len(architecture.embeddings)):
+        parts.append(tf.gather(weights[f"embedding_{k}/table"], ids[:, k]))
+    inputs = [tf.concat(parts, axis=1) if len(parts) > 1 else features]
+    layers = len(architecture.hidden) + 1
+    for layer in range(layers):
+        values = (
+            tf.matmul(inputs[-1], weights[f"dense_{layer}/kernel"])
+            + weights[f"dense_{layer}/bias"]
+        )
+        if layer < layers - 1:
+            inputs.append(_activate(values, architecture.activation))
+    return inputs, values

@@ -22,8 +22,10 @@ from privacyhub.engines.prepare.encoding import EncodedTable
 class Chunk:
     """Inputs of up to S steps; the first `steps` of them are to be run.
 
-    features [S, R, features], ids [S, R, embeddings], target and row_weight [S, R]
-    with R = bucket * rows per unit; noise [S, parameters], or [S, 1] without noise.
+    A step's rows lie in one pass or more (see `sampling.Batches.padded`):
+    features [passes, R, features], ids [passes, R, embeddings], target and row_weight
+    [passes, R] with R = width * rows per unit. pass_ends [S]: the pass before which
+    each step ends. noise [S, parameters], or [S, 1] without noise.
     """
 
     steps: int
@@ -31,6 +33,7 @@ class Chunk:
     ids: NDArray[np.int32]
     target: NDArray[np.float32]
     row_weight: NDArray[np.float32]
+    pass_ends: NDArray[np.int32]
     noise: NDArray[np.float32]
 
 
@@ -52,6 +55,7 @@ class Feed:
         noise: NoiseSource | None,
         parameters: int,
         steps_a_chunk: int,
+        width: int,
     ) -> None:
         self._data = data
         self._target = target
@@ -60,6 +64,9 @@ class Feed:
         self._noise = noise
         self._parameters = parameters
         self._steps = steps_a_chunk
+        self._width = width
+        # Room for the batches that need a second pass; grows when they are more.
+        self._passes = steps_a_chunk + 2 + steps_a_chunk // 8
         finite = np.isfinite(data.features).all(axis=1) & np.isfinite(target)
         self._all_finite = bool(finite.all())
         self._finite = finite
@@ -76,15 +83,17 @@ class Feed:
                 yield chunk
 
     def _prepare(self, steps: int) -> Chunk:
-        drawn = self._sampler.draw(steps).units
-        if steps < self._steps:
-            drawn = np.pad(
-                drawn, ((0, self._steps - steps), (0, 0)), constant_values=-1
-            )
+        drawn, passes = self._sampler.draw(steps).padded(self._width)
+        self._passes = max(self._passes, len(drawn))
+        drawn = np.pad(
+            drawn, ((0, self._passes - len(drawn)), (0, 0)), constant_values=-1
+        )
+        ends = np.zeros(self._steps, dtype=np.int32)
+        ends[:steps] = np.cumsum(passes)
         rows = self._units.rows[drawn]
         rows[drawn < 0] = -1
         present = rows >= 0
-        flat = rows.reshape(self._steps, -1)
+        flat = rows.reshape(self._passes, -1)
         weight = self._row_weight[flat]
         if self._units.max_rows > 1:
             # A unit's gradient is the mean of its rows' gradients.
@@ -112,5 +121,6 @@ class Feed:
             ids=self._data.ids[flat],
             target=target,
             row_weight=weight,
+            pass_ends=ends,
             noise=noise,
         )

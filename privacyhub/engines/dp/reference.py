@@ -1,17 +1,20 @@
 """TensorFlow Privacy's own training, selectable as the reference implementation.
 
-`DPSequential` is fed the same true Poisson batches as the engine. It divides by the
-number of rows that it is given, so its loss is a sum and its optimizer gets the noisy
-sum; a wrapper divides that by the expected batch. Rows are not padded: a padded row
-would be clipped and counted. A drawn batch without a row is skipped by Keras, so it is
-replaced by one row of weight 0. For networks over features alone, without embeddings,
-class weights or several rows a unit.
+`DPSequential` with its layer registry gets the same true Poisson batches as the
+engine. It adds its noise to a mean over the rows that it is given, so the loss is a
+sum (its noise then has the scale noise_multiplier * clip_norm, on the sum) and the
+optimizer divides by the expected batch. Rows are not padded: a padded row would be
+clipped and counted. Its noise comes from TensorFlow's generator, seeded here by the
+operating system.
+
+For networks over features alone: no embeddings, class weights or several rows a unit.
 """
 
 from __future__ import annotations
 
-import math
+import secrets
 import sys
+from collections.abc import Callable
 from typing import Any
 
 # The package file of TensorFlow Privacy imports an Estimator that no longer exists.
@@ -20,9 +23,137 @@ sys.skip_tf_privacy_import = True  # type: ignore[attr-defined]
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from tensorflow_privacy.privacy.fast_gradient_clipping import (  # noqa: E402
-    clip_grads,
     layer_registry,
 )
 from tensorflow_privacy.privacy.keras_models.dp_keras_model import (  # noqa: E402
     DPSequential,
 )
+
+from privacyhub.engines.dp.model import TrainedModel  # noqa: E402
+from privacyhub.engines.dp.sampling import PoissonSampler  # noqa: E402
+from privacyhub.engines.dp.spec import TrainSpec  # noqa: E402
+from privacyhub.engines.prepare.encoding import EncodedTable  # noqa: E402
+
+_BLOCKS = 20
+
+
+def keras_layers(*, features: int, spec: TrainSpec) -> list[Any]:
+    """The spec's network as Keras layers that end in logits."""
+    outputs = spec.classes if spec.task == "multiclass" else 1
+    dense = tf.keras.layers.Dense
+    return [
+        tf.keras.Input([features]),
+        *(dense(width, activation=spec.activation) for width in spec.hidden),
+        dense(outputs),
+    ]
+
+
+def summed_loss(spec: TrainSpec) -> Any:
+    """The spec's loss as a sum over rows."""
+    losses = tf.keras.losses
+    total = losses.Reduction.SUM
+    if spec.task == "binary":
+        return losses.BinaryCrossentropy(from_logits=True, reduction=total)
+    if spec.task == "multiclass":
+        return losses.SparseCategoricalCrossentropy(from_logits=True, reduction=total)
+    return losses.MeanSquaredError(reduction=total)
+
+
+def _optimizer(spec: TrainSpec) -> Any:
+    """The spec's optimizer over gradients divided by the expected batch."""
+    kinds = {"sgd": tf.keras.optimizers.SGD, "adam": tf.keras.optimizers.Adam}
+    kind = kinds[spec.optimizer]
+
+    class OfExpectedBatch(kind):  # type: ignore[misc, valid-type]
+        """Divides the noisy sum by the expected batch before the update."""
+
+        def apply_gradients(
+            self, grads_and_vars: Any, *args: Any, **kwargs: Any
+        ) -> Any:
+            scaled = [(g / spec.expected_batch, v) for g, v in grads_and_vars]
+            return super().apply_gradients(scaled, *args, **kwargs)
+
+    options = {"momentum": spec.momentum} if spec.optimizer == "sgd" else {}
+    return OfExpectedBatch(learning_rate=spec.learning_rate, **options)
+
+
+def dp_sequential(*, features: int, spec: TrainSpec, noise_multiplier: float) -> Any:
+    """A compiled `DPSequential` of the spec's network."""
+    model = DPSequential(
+        l2_norm_clip=spec.clip_norm,
+        noise_multiplier=noise_multiplier,
+        use_xla=False,
+        layer_registry=layer_registry.make_default_layer_registry(),
+        layers=keras_layers(features=features, spec=spec),
+    )
+    model.compile(optimizer=_optimizer(spec), loss=summed_loss(spec))
+    return model
+
+
+def train_dpsequential(
+    data: EncodedTable,
+    *,
+    spec: TrainSpec,
+    noise_multiplier: float,
+    on_block: Callable[[int, int], None],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> TrainedModel:
+    """Train with `DPSequential`, with the arguments of `training.train`.
+
+    Raises ValueError, before the first block, for what it does not cover. The rows
+    must be finite: it does not leave out others.
+    """
+    if data.target is None or data.rows == 0:
+        raise ValueError("The table has no rows or no encoded target.")
+    if data.ids.shape[1] or data.units is not None or spec.class_weights is not None:
+        raise ValueError(
+            "DPSequential is offered for networks without embeddings, class weights "
+            "or units of several rows."
+        )
+    if spec.ema or spec.schedule != "constant":
+        raise ValueError("DPSequential has neither averaged weights nor a schedule.")
+    finite = np.isfinite(data.features).all(axis=1) & np.isfinite(data.target)
+    features = np.where(finite[:, None], data.features, 0)
+    target = np.where(finite, data.target, 0)
+    sampler = PoissonSampler(
+        units=data.rows, sampling_probability=spec.sampling_probability
+    )
+    tf.random.set_seed(secrets.randbits(63))
+    network = dp_sequential(
+        features=features.shape[1], spec=spec, noise_multiplier=noise_multiplier
+    )
+    signature = [
+        tf.TensorSpec([None, features.shape[1]], tf.float32),
+        tf.TensorSpec([None], tf.float32),
+        tf.TensorSpec([None], tf.float32),
+    ]
+    step = tf.function(
+        lambda x, y, w: network.train_step((x, y[:, None], w)),
+        input_signature=signature,
+    )
+    block = -(-spec.steps // _BLOCKS)
+    done = 0
+    for first in range(0, spec.steps, block):
+        if cancelled():
+            break
+        count = min(block, spec.steps - first)
+        on_block(first, count)
+        batches = sampler.draw(count)
+        for rows in np.split(batches.members, np.cumsum(batches.sizes)[:-1]):
+            # Keras needs a row: an empty batch gets one of weight 0.
+            chosen = rows if len(rows) else np.zeros(1, dtype=np.int32)
+            weight = finite[chosen].astype(np.float32) * bool(len(rows))
+            step(features[chosen], target[chosen], weight)
+        done += count
+        progress(done, spec.steps)
+    architecture = spec.architecture(features=features.shape[1])
+    weights = dict(zip(architecture.shapes, network.get_weights(), strict=True))
+    return TrainedModel(
+        architecture=architecture,
+        weights=weights,
+        spec=spec,
+        encoder=data.encoder,
+        event=sampler.event(steps=done, noise_multiplier=noise_multiplier),
+        steps_run=done,
+    )

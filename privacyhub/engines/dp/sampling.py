@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from privacyhub.engines.dp.events import PoissonGaussianEvent
 
-_BUCKET_MULTIPLE = 32
-
 
 def entropy_seeded_generator() -> np.random.Generator:
     """A generator seeded with 256 bits of the operating system's entropy."""
@@ -78,21 +76,32 @@ def bound_rows_per_unit(
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """Units drawn for several steps: `units` int32 [steps, bucket], padded with -1."""
+    """Units drawn for several steps, one step's after another's.
 
-    units: NDArray[np.int32]
+    members: int32 [sum of sizes]; sizes: int64 [steps].
+    """
 
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        return (self.units >= 0).sum(axis=1)
+    members: NDArray[np.int32]
+    sizes: NDArray[np.int64]
+
+    def padded(self, width: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The batches in rows of a fixed width, padded with -1.
+
+        Returns units [passes, width] and the number of passes of each step [steps].
+        A batch wider than `width` takes further passes: nothing is truncated. An
+        empty batch takes none.
+        """
+        passes = -(-self.sizes // width)
+        starts = np.cumsum(self.sizes) - self.sizes
+        slot = np.arange(len(self.members)) - np.repeat(starts, self.sizes)
+        first_pass = np.repeat(np.cumsum(passes) - passes, self.sizes)
+        units = np.full((int(passes.sum()), width), -1, dtype=np.int32)
+        units[first_pass + slot // width, slot % width] = self.members
+        return units, passes
 
 
 class PoissonSampler:
-    """Draws Poisson batches of `units` units with probability `sampling_probability`.
-
-    The bucket (the padded width of a batch) starts at six standard deviations above
-    the expected size and grows when a batch passes it; no batch is ever truncated.
-    """
+    """Draws batches that each unit joins with probability `sampling_probability`."""
 
     def __init__(
         self,
@@ -111,13 +120,12 @@ class PoissonSampler:
         self.units = units
         self.sampling_probability = sampling_probability
         self._generator = generator or entropy_seeded_generator()
-        mean = units * sampling_probability
-        spread = (mean * (1 - sampling_probability)) ** 0.5
-        self.bucket = self._rounded(min(units, mean + 6 * spread + 1))
 
-    @staticmethod
-    def _rounded(size: float) -> int:
-        return -(-int(np.ceil(size)) // _BUCKET_MULTIPLE) * _BUCKET_MULTIPLE
+    def width(self, *, multiple: int) -> int:
+        """A width that 98 of 100 batches fit in, as a multiple of `multiple`."""
+        mean = self.units * self.sampling_probability
+        spread = (mean * (1 - self.sampling_probability)) ** 0.5
+        return -(-int(np.ceil(mean + 2 * spread)) // multiple) * multiple
 
     def _joined(self, trials: int) -> NDArray[np.int64]:
         """Positions of the successes among `trials` Bernoulli(q) trials."""
@@ -139,12 +147,8 @@ class PoissonSampler:
         joined = self._joined(steps * self.units)
         step = joined // self.units
         sizes = np.bincount(step, minlength=steps)
-        self.bucket = max(self.bucket, self._rounded(sizes.max(initial=0)))
-        starts = np.cumsum(sizes) - sizes
-        slot = np.arange(len(joined)) - np.repeat(starts, sizes)
-        units = np.full((steps, self.bucket), -1, dtype=np.int32)
-        units[step, slot] = joined - step * self.units
-        return Batches(units=units)
+        members = (joined - step * self.units).astype(np.int32)
+        return Batches(members=members, sizes=sizes)
 
     def event(self, *, steps: int, noise_multiplier: float) -> PoissonGaussianEvent:
         """What `steps` noisy sums over this sampler's batches cost."""

@@ -22,7 +22,7 @@ from privacyhub.engines.dp.architecture import (
 
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "linear", "cosine"]
-Implementation = Literal["engine", "registry", "dpsequential"]
+Implementation = Literal["engine", "dpsequential"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class TrainSpec:
     max_rows_per_unit: how many rows of one unit take part.
     class_weights: weight of each class in the loss (declared, not read from data).
     ema: decay of the averaged weights that become the model; 0 keeps the last ones.
-    implementation: the engine's own loop, its loop over TensorFlow Privacy's layer
-        registry, or TensorFlow Privacy's DPSequential, as references.
+    implementation: the engine's own loop, or TensorFlow Privacy's DPSequential as the
+        reference.
     seed: of the initial weights only. Sampling and noise never take a seed.
     """
 
@@ -95,7 +95,7 @@ class TrainSpec:
         _require(self.max_rows_per_unit >= 1, "A unit contributes at least one row.")
         _require(
             self.implementation in get_args(Implementation),
-            "The implementation must be engine, registry or dpsequential.",
+            "The implementation must be engine or dpsequential.",
         )
         if self.class_weights is not None:
             _require(self.task != "regression", "A regression has no class weights.")

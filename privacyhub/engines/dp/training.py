@@ -12,6 +12,7 @@ can charge it; when it raises, no step of the block has run.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from privacyhub.engines.dp.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from privacyhub.engines.dp.clipping import clipped_sum
+from privacyhub.engines.dp.clipping import clipped_sum, loss_sum
 from privacyhub.engines.dp.feed import Chunk, Feed
 from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.engines.dp.noise import NoiseSource, entropy_noise
@@ -45,6 +46,7 @@ from privacyhub.engines.prepare.encoding import EncodedTable
 BLOCKS = 20
 _MAX_STEPS_A_CALL = 64
 _MAX_CHUNK_BYTES = 24_000_000
+_MIN_SPLIT_BATCH = 64
 
 OnBlock = Callable[[int, int], None]
 Progress = Callable[[int, int], None]
@@ -170,7 +172,9 @@ class _Loop:
         )
         self._block = math.ceil(spec.steps / BLOCKS)
         row_bytes = 4 * (data.features.shape[1] + data.ids.shape[1] + 2)
-        step_bytes = sampler.bucket * units.max_rows * row_bytes
+        lanes = _lanes(sampler)
+        width = sampler.width(multiple=8 * lanes)
+        step_bytes = width * units.max_rows * row_bytes
         step_bytes += 4 * self._architecture.parameters
         most = max(1, min(_MAX_STEPS_A_CALL, _MAX_CHUNK_BYTES // step_bytes))
         calls = math.ceil(self._block / most)
@@ -186,13 +190,16 @@ class _Loop:
             noise=noise,
             parameters=self._architecture.parameters,
             steps_a_chunk=self._steps_a_call,
+            width=width,
         )
         self._run_steps = compiled_steps(
             architecture=self._architecture,
             spec=spec,
             rows_per_unit=units.max_rows,
+            lanes=lanes,
             clip_norm=clip_norm,
             noise_scale=noise_scale,
+            with_losses=noise is None,
         )
 
     def run(
@@ -288,6 +295,7 @@ class _Loop:
             tf.convert_to_tensor(chunk.ids),
             tf.convert_to_tensor(chunk.target),
             tf.convert_to_tensor(chunk.row_weight),
+            tf.convert_to_tensor(chunk.pass_ends),
             tf.convert_to_tensor(chunk.noise),
         )
         return OptimizerState(*arrays), losses.numpy()[: chunk.steps].tolist()
@@ -331,18 +339,47 @@ def _keep(state: OptimizerState, *, step: int, folder: Path) -> None:
     )
 
 
+def _lanes(sampler: PoissonSampler) -> int:
+    """Into how many parts a batch is split to be computed side by side.
+
+    The matrix products of one batch are too small for more than one core.
+    """
+    expected = sampler.units * sampler.sampling_probability
+    return min(4, os.cpu_count() or 1) if expected >= _MIN_SPLIT_BATCH else 1
+
+
 def compiled_steps(
     *,
     architecture: Architecture,
     spec: TrainSpec,
     rows_per_unit: int,
+    lanes: int,
     clip_norm: float,
     noise_scale: float,
+    with_losses: bool,
 ) -> Any:
-    """A compiled function that runs up to S steps; see `feed.Chunk` for its inputs."""
+    """A compiled function that runs up to S steps; see `feed.Chunk` for its inputs.
+
+    Losses are private: only a run without privacy computes them.
+    """
     clip = tf.constant(clip_norm, tf.float32)
 
-    @tf.function(jit_compile=True, reduce_retracing=False)
+    def sum_of_pass(weights: Any, lanes_of_pass: list[dict[str, Any]]) -> Any:
+        return tf.add_n(
+            [
+                clipped_sum(
+                    vector=weights,
+                    architecture=architecture,
+                    task=spec.task,
+                    clip_norm=clip,
+                    rows_per_unit=rows_per_unit,
+                    **lane,
+                )
+                for lane in lanes_of_pass
+            ]
+        )
+
+    @tf.function(jit_compile=True)
     def run(
         weights: Any,
         first: Any,
@@ -355,19 +392,47 @@ def compiled_steps(
         ids: Any,
         target: Any,
         row_weight: Any,
+        pass_ends: Any,
         noise: Any,
     ) -> Any:
-        def step(i: Any, state: Any, losses: Any) -> Any:
-            total, loss = clipped_sum(
-                vector=state.weights,
-                architecture=architecture,
-                task=spec.task,
-                features=features[i],
-                ids=ids[i],
-                target=target[i],
-                row_weight=row_weight[i],
-                clip_norm=clip,
-                rows_per_unit=rows_per_unit,
+        # One index on the first axis alone: XLA miscompiles a slice whose start mixes
+        # a loop variable with a constant (it took the first lane for every lane).
+        features, ids, target, row_weight = (
+            tf.reshape(a, [a.shape[0] * lanes, a.shape[1] // lanes, *a.shape[2:]])
+            for a in (features, ids, target, row_weight)
+        )
+
+        def lanes_of(k: Any) -> list[dict[str, Any]]:
+            return [
+                {
+                    "features": features[k * lanes + lane],
+                    "ids": ids[k * lanes + lane],
+                    "target": target[k * lanes + lane],
+                    "row_weight": row_weight[k * lanes + lane],
+                }
+                for lane in range(lanes)
+            ]
+
+        def step(i: Any, begin: Any, state: Any, losses: Any) -> Any:
+            def one_pass(k: Any, total: Any, loss: Any) -> Any:
+                if with_losses:
+                    loss += tf.add_n(
+                        [
+                            loss_sum(
+                                vector=state.weights,
+                                architecture=architecture,
+                                task=spec.task,
+                                **lane,
+                            )
+                            for lane in lanes_of(k)
+                        ]
+                    )
+                return k + 1, total + sum_of_pass(state.weights, lanes_of(k)), loss
+
+            _, total, loss = tf.while_loop(
+                lambda k, *_: k < pass_ends[i],
+                one_pass,
+                (begin, tf.zeros_like(state.weights), tf.constant(0.0)),
             )
             gradient = (total + noise_scale * noise[i]) / spec.expected_batch
             state = apply_gradient(
@@ -377,19 +442,17 @@ def compiled_steps(
                 step=done + tf.cast(i, tf.float32),
                 spec=spec,
             )
-            losses = tf.tensor_scatter_nd_update(
-                losses, [[i]], [loss / spec.expected_batch]
-            )
-            return i + 1, state, losses
+            if with_losses:
+                losses = tf.tensor_scatter_nd_update(
+                    losses, [[i]], [loss / spec.expected_batch]
+                )
+            return i + 1, pass_ends[i], state, losses
 
-        _, state, losses = tf.while_loop(
+        state = OptimizerState(weights, first, second, average)
+        _, _, state, losses = tf.while_loop(
             lambda i, *_: i < steps,
             step,
-            (
-                tf.constant(0),
-                OptimizerState(weights, first, second, average),
-                tf.zeros_like(rates),
-            ),
+            (tf.constant(0), tf.constant(0), state, tf.zeros_like(rates)),
         )
         return (*state, losses)
 

@@ -129,12 +129,40 @@ def test_sum_is_divided_by_the_expected_batch_not_the_drawn_one() -> None:
         return np.zeros(shape, dtype=np.float32)
 
     moves = []
-    for _ in range(12):
+    for _ in range(6):
         model, _ = charged_blocks(spec, data=data, noise_source=no_noise)
         moves.append(float(model.weights["dense_0/bias"][0]))
     drawn = np.array(moves) / 0.5 * spec.expected_batch
     np.testing.assert_allclose(drawn, np.round(drawn), atol=1e-3)
     assert len(set(np.round(drawn))) > 1
+
+
+@pytest.mark.parametrize("rows_per_unit", [1, 2])
+def test_loop_sums_every_row_of_a_batch_once(rows_per_unit: int) -> None:
+    # Row k's feature k alone is not zero: after one step of everyone without noise,
+    # each row has left its own mark, whichever lane and pass it went through.
+    units = 192
+    rows = units * rows_per_unit
+    data = replace(
+        bare_table(np.eye(rows), np.ones(rows)),
+        units=np.repeat(np.arange(units), rows_per_unit),
+    )
+    spec = TrainSpec(
+        task="binary",
+        units=units,
+        expected_batch=units,
+        epochs=1,
+        optimizer="sgd",
+        momentum=0.0,
+        learning_rate=1.0,
+        clip_norm=100.0,
+        max_rows_per_unit=rows_per_unit,
+    )
+    model, _ = charged_blocks(
+        spec, data=data, noise_source=lambda shape: np.zeros(shape, np.float32)
+    )
+    marks = model.weights["dense_0/kernel"][:, 0] * units * rows_per_unit
+    np.testing.assert_allclose(marks, 0.5, rtol=1e-4)
 
 
 def test_two_runs_with_one_seed_have_unrelated_noise() -> None:
@@ -197,7 +225,7 @@ def test_units_join_and_leave_together() -> None:
         clip_norm=100.0,
     )
     seen = set()
-    for _ in range(20):
+    for _ in range(6):
         model, _ = charged_blocks(
             spec, data=data, noise_source=lambda shape: np.zeros(shape, np.float32)
         )

@@ -1,0 +1,147 @@
+"""Random search over settings, priced by the accountant of private selection.
+
+The number of trials is drawn before the first one, from a Poisson or geometric
+distribution, and is never shown: neither it nor a trial that lost leaves. The best
+trial by a score that is itself private is kept (Papernot and Steinke, arXiv
+2110.03620). The price is that of `events.SelectionEvent`, by RDP, and is known before
+the search starts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from privacyhub.engines.dp.accounting import MAX_NOISE_MULTIPLIER, epsilon
+from privacyhub.engines.dp.events import (
+    Event,
+    PoissonGaussianEvent,
+    SelectionEvent,
+    compose,
+)
+from privacyhub.engines.dp.model import TrainedModel
+from privacyhub.engines.dp.sampling import entropy_seeded_generator
+from privacyhub.engines.dp.spec import TrainSpec
+
+Trials = Literal["poisson", "geometric"]
+
+# What a search may vary: settings that leave the price of a trial as it is.
+SEARCHABLE = frozenset(
+    {
+        "learning_rate",
+        "clip_norm",
+        "hidden",
+        "activation",
+        "optimizer",
+        "momentum",
+        "schedule",
+        "ema",
+        "embedding_width",
+        "class_weights",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """Values to choose from, by setting; each trial draws one of each."""
+
+    choices: Mapping[str, Sequence[Any]]
+
+    def __post_init__(self) -> None:
+        unknown = set(self.choices) - SEARCHABLE
+        if unknown:
+            raise ValueError(f"Cannot be searched: {', '.join(sorted(unknown))}.")
+        if any(len(values) == 0 for values in self.choices.values()):
+            raise ValueError("Each searched setting needs at least one value.")
+
+    def draw(self, spec: TrainSpec, *, generator: np.random.Generator) -> TrainSpec:
+        """The spec with a random choice of each searched setting."""
+        drawn = {
+            name: values[int(generator.integers(len(values)))]
+            for name, values in self.choices.items()
+        }
+        return replace(spec, **drawn)
+
+
+def selection_event(
+    trial: Event, *, mean_trials: float, trials: Trials = "poisson"
+) -> SelectionEvent:
+    """The price of the whole search; `trial` is training and its private score."""
+    shape = math.inf if trials == "poisson" else 1.0
+    return SelectionEvent(event=trial, mean_trials=mean_trials, shape=shape)
+
+
+def tuned_noise_multiplier(
+    *,
+    target_epsilon: float,
+    delta: float,
+    sampling_probability: float,
+    steps: int,
+    score_event: Event,
+    mean_trials: float,
+    trials: Trials = "poisson",
+) -> float:
+    """The least noise (to 1%) with which the whole search stays within the target.
+
+    Raises ValueError where the scores alone pass it.
+    """
+
+    def total(noise: float) -> float:
+        training = PoissonGaussianEvent(
+            sampling_probability=sampling_probability,
+            noise_multiplier=noise,
+            steps=steps,
+        )
+        event = selection_event(
+            compose([training, score_event]), mean_trials=mean_trials, trials=trials
+        )
+        return epsilon(event, delta=delta)
+
+    low, high = 0.3, 2.0
+    while total(high) > target_epsilon:
+        low, high = high, 2 * high
+        if high > MAX_NOISE_MULTIPLIER:
+            raise ValueError(
+                "No noise multiplier reaches this epsilon: raise the epsilon, or "
+                "lower the number of trials or the price of their scores."
+            )
+    while high / low > 1.01:
+        middle = math.sqrt(low * high)
+        if total(middle) > target_epsilon:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def search(
+    *,
+    spec: TrainSpec,
+    space: SearchSpace,
+    mean_trials: float,
+    trials: Trials = "poisson",
+    train_one: Callable[[TrainSpec], TrainedModel],
+    score_one: Callable[[TrainedModel], float],
+) -> TrainedModel | None:
+    """Run the search and return the best trial; None when the draw was no trial.
+
+    `train_one` trains privately; `score_one` is a private score, higher is better. The
+    whole of `selection_event` must be charged before the call.
+    """
+    generator = entropy_seeded_generator()
+    if trials == "poisson":
+        count = int(generator.poisson(mean_trials))
+    else:
+        count = int(generator.geometric(1 / mean_trials))
+    best: tuple[float, TrainedModel] | None = None
+    for _ in range(count):
+        model = train_one(space.draw(spec, generator=generator))
+        score = score_one(model)
+        if best is None or score > best[0]:
+            best = (score, model)
+    return None if best is None else best[1]

@@ -1,0 +1,95 @@
+"""The audit passes the build and catches builds that are broken on purpose."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+
+from privacyhub.engines.assess.canary import (  # noqa: E402
+    CanaryAudit,
+    canary_audit,
+    gaussian_lower_bound,
+)
+from privacyhub.engines.dp import training  # noqa: E402
+from privacyhub.engines.dp.clipping import clipped_sum  # noqa: E402
+from privacyhub.engines.dp.noise import entropy_noise  # noqa: E402
+
+NOISE, STEPS = 3.0, 4
+
+
+def audit(noise_source=None) -> CanaryAudit:
+    return canary_audit(
+        lambda data, spec, noise: training.train(
+            data,
+            spec=spec,
+            noise_multiplier=noise,
+            on_block=lambda start, steps: None,
+            noise_source=noise_source,
+        ),
+        noise_multiplier=NOISE,
+        steps=STEPS,
+        delta=1e-5,
+    )
+
+
+def test_build_is_consistent_and_the_bound_means_something() -> None:
+    result = audit()
+    assert result.consistent
+    assert 0.2 * result.claimed_epsilon < result.epsilon_lower
+
+
+def test_half_the_noise_is_caught() -> None:
+    full = entropy_noise()
+    result = audit(noise_source=lambda shape: 0.5 * full(shape))
+    assert not result.consistent, result
+
+
+def test_clip_that_is_off_is_caught(monkeypatch) -> None:
+    monkeypatch.setattr(
+        training,
+        "clipped_sum",
+        lambda **inputs: clipped_sum(**{**inputs, "clip_norm": 1e12}),
+    )
+    result = audit()
+    assert not result.consistent, result
+
+
+def test_mean_of_the_realised_batch_is_caught(monkeypatch) -> None:
+    monkeypatch.setattr(training, "_lanes", lambda sampler: 1)
+
+    def over_realised(**inputs):
+        realised = tf.reduce_sum(inputs["row_weight"])
+        # The loop divides by the expected batch, 3000, afterwards.
+        return clipped_sum(**inputs) * 3000.0 / realised
+
+    monkeypatch.setattr(training, "clipped_sum", over_realised)
+    result = audit()
+    assert not result.consistent, result
+
+
+def test_bound_of_known_gaussians_is_below_their_distance() -> None:
+    generator = np.random.default_rng(0)
+    above, found = 0, []
+    for _ in range(300):
+        mu = gaussian_lower_bound(
+            inside=generator.normal(1, 1, 400),
+            outside=generator.normal(0, 1, 400),
+            confidence=0.999,
+        )[2]
+        assert mu >= 0
+        above += mu > 1
+        found.append(mu)
+    assert above <= 3
+    assert np.median(found) > 0.3
+
+
+def test_scores_that_tell_nothing_bound_nothing() -> None:
+    generator = np.random.default_rng(1)
+    mu = gaussian_lower_bound(
+        inside=generator.normal(size=400),
+        outside=generator.normal(size=400),
+        confidence=0.999,
+    )[2]
+    assert mu == 0

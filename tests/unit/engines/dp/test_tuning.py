@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from privacyhub.engines.dp.accounting import epsilon
+from privacyhub.engines.dp.events import GaussianEvent, PoissonGaussianEvent, compose
+from privacyhub.engines.dp.model import TrainedModel
+from privacyhub.engines.dp.spec import TrainSpec
+from privacyhub.engines.dp.tuning import (
+    SearchSpace,
+    search,
+    selection_event,
+    tuned_noise_multiplier,
+)
+
+SPEC = TrainSpec(task="binary", units=1000, expected_batch=50, epochs=5)
+SPACE = SearchSpace(choices={"learning_rate": [0.01, 0.1, 1.0], "hidden": [(), (8,)]})
+SCORE = GaussianEvent(noise_multiplier=20.0)
+
+
+def untrained(spec: TrainSpec) -> TrainedModel:
+    return TrainedModel(
+        architecture=spec.architecture(features=2), weights={}, spec=spec
+    )
+
+
+@pytest.mark.parametrize("trials", ["poisson", "geometric"])
+def test_solved_noise_keeps_the_whole_search_within_its_target(trials) -> None:
+    noise = tuned_noise_multiplier(
+        target_epsilon=2.0,
+        delta=1e-5,
+        sampling_probability=SPEC.sampling_probability,
+        steps=SPEC.steps,
+        score_event=SCORE,
+        mean_trials=5,
+        trials=trials,
+    )
+    trial = compose(
+        [
+            PoissonGaussianEvent(
+                sampling_probability=SPEC.sampling_probability,
+                noise_multiplier=noise,
+                steps=SPEC.steps,
+            ),
+            SCORE,
+        ]
+    )
+    whole = epsilon(selection_event(trial, mean_trials=5, trials=trials), delta=1e-5)
+    assert 1.9 < whole <= 2.0
+    assert epsilon(trial, delta=1e-5) < 0.8 * whole
+
+
+def test_best_score_wins() -> None:
+    for _ in range(20):
+        tried = []
+
+        def score(model: TrainedModel, tried: list[float] = tried) -> float:
+            tried.append(model.spec.learning_rate)
+            return -model.spec.learning_rate
+
+        best = search(
+            spec=SPEC,
+            space=SPACE,
+            mean_trials=4,
+            train_one=untrained,
+            score_one=score,
+        )
+        if best is None:
+            assert not tried
+        else:
+            assert best.spec.learning_rate == min(tried)
+
+
+def test_number_of_trials_is_random_with_its_mean() -> None:
+    counts = []
+    for _ in range(400):
+        scored: list[int] = []
+        search(
+            spec=SPEC,
+            space=SPACE,
+            mean_trials=5,
+            trials="geometric",
+            train_one=untrained,
+            score_one=lambda model, scored=scored: float(scored.append(1) or 0),
+        )
+        counts.append(len(scored))
+    assert min(counts) >= 1
+    assert len(set(counts)) > 5
+    assert 3.5 < sum(counts) / 400 < 6.8
+
+
+def test_setting_that_changes_the_price_cannot_be_searched() -> None:
+    with pytest.raises(ValueError, match="Cannot be searched: epochs"):
+        SearchSpace(choices={"epochs": [1, 2]})
+
+
+def test_drawn_setting_is_validated() -> None:
+    space = SearchSpace(choices={"clip_norm": [-1.0]})
+    with pytest.raises(ValueError, match="clip norm"):
+        search(
+            spec=replace(SPEC),
+            space=space,
+            mean_trials=50,
+            train_one=untrained,
+            score_one=lambda model: 0.0,
+        )
