@@ -14,17 +14,25 @@ import socket
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
-from django.db import connection
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
 
 from jobs import registry, services
 from jobs.models import Job
-from jobs.queues import CANCEL_GRACE, CANCEL_POLL, HEARTBEAT, MAX_RUN_TIME
 from jobs.states import JobCancelled, JobFailed, StaleAttempt
 
 logger = logging.getLogger(__name__)
+
+# A database that restarts, or that broke a deadlock, is asked again after these.
+_RETRY_AFTER = (0.2, 1.0, 3.0, 8.0)
+
+
+TOO_LONG = "It ran for longer than a job may, and was stopped."
 
 
 class Attempt:
@@ -35,18 +43,27 @@ class Attempt:
         self.spec: dict[str, Any] = job.spec
         self._cancelled = threading.Event()
         self._stale = threading.Event()
+        self._too_long = threading.Event()
         self._last_report = 0.0
 
     def check(self) -> None:
         """Raise when the job was cancelled, or is another worker's by now."""
         if self._stale.is_set():
             raise StaleAttempt
+        if self._too_long.is_set():
+            raise JobFailed(TOO_LONG, code="too_long")
         if self._cancelled.is_set():
             raise JobCancelled
 
     def cancelled(self) -> bool:
-        """For an engine's loop, which asks rather than be told."""
-        return self._cancelled.is_set() or self._stale.is_set()
+        """For an engine's loop, which asks rather than be told; then call `check`."""
+        return any(
+            flag.is_set() for flag in (self._cancelled, self._stale, self._too_long)
+        )
+
+    def held(self) -> AbstractContextManager[None]:
+        """A transaction in which no other attempt owns the job: `services.held`."""
+        return services.held(job=self.job)
 
     def report(
         self, stage: str, done: int = 0, total: int = 0, epsilon: str | None = None
@@ -55,9 +72,19 @@ class Attempt:
         now = time.monotonic()
         if now - self._last_report > 0.2 or done == total:
             self._last_report = now
-            services.report(
-                job=self.job, stage=stage, done=done, total=total, epsilon_spent=epsilon
-            )
+            try:
+                services.report(
+                    job=self.job,
+                    stage=stage,
+                    done=done,
+                    total=total,
+                    epsilon_spent=epsilon,
+                )
+            except (OperationalError, InterfaceError):
+                if connection.in_atomic_block:
+                    raise
+                logger.warning("progress of job %s was not written", self.job.pk)
+                connection.close()
         self.check()
 
 
@@ -84,12 +111,12 @@ class _Heartbeat:
 
     def _watch(self) -> None:
         began = last_beat = time.monotonic()
-        cancel_seen_at: float | None = None
+        stop_since: float | None = None
         try:
-            while not self._stop.wait(CANCEL_POLL.total_seconds()):
+            while not self._stop.wait(settings.JOB_CANCEL_POLL.total_seconds()):
                 now = time.monotonic()
                 try:
-                    if now - last_beat >= HEARTBEAT.total_seconds():
+                    if now - last_beat >= settings.JOB_HEARTBEAT.total_seconds():
                         services.beat(job=self._attempt.job)
                         last_beat = now
                     wanted = services.cancel_requested(job=self._attempt.job)
@@ -100,18 +127,25 @@ class _Heartbeat:
                     logger.warning("heartbeat missed", exc_info=True)
                     connection.close()
                     continue
-                if wanted or now - began > MAX_RUN_TIME.total_seconds():
+                if wanted:
                     self._attempt._cancelled.set()
-                    cancel_seen_at = cancel_seen_at or now
-                    if now - cancel_seen_at > CANCEL_GRACE.total_seconds():
-                        self._end_process()
+                elif now - began > settings.JOB_MAX_RUN_TIME.total_seconds():
+                    self._attempt._too_long.set()
+                else:
+                    continue
+                stop_since = stop_since or now
+                if now - stop_since > settings.JOB_CANCEL_GRACE.total_seconds():
+                    self._end_process(cancelled=wanted)
         finally:
             connection.close()
 
-    def _end_process(self) -> None:
+    def _end_process(self, *, cancelled: bool) -> None:
         """The job does not stop by itself: end it on the record, then in fact."""
         try:
-            services.end_cancelled(job=self._attempt.job)
+            if cancelled:
+                services.end_cancelled(job=self._attempt.job)
+            else:
+                services.fail(job=self._attempt.job, code="too_long", message=TOO_LONG)
         except StaleAttempt:
             return
         os.kill(os.getpid(), signal.SIGKILL)
@@ -126,8 +160,10 @@ def execute(job_id: str) -> None:
     attempt = Attempt(job)
     try:
         with _Heartbeat(attempt):
+            registry.run_starting_hooks(job)
             publish = registry.kind(job.kind).run(attempt)
-            services.finish(job=job, publish=publish)
+            attempt.check()
+            _patiently(lambda: services.finish(job=job, publish=publish))
     except StaleAttempt:
         logger.warning("job %s is another attempt's now", job.pk)
     except JobCancelled:
@@ -136,14 +172,38 @@ def execute(job_id: str) -> None:
         failure = {"code": error.code, "message": error.message}
         _end(lambda: services.fail(job=job, **failure))
     except Exception:
+        if not connection.is_usable():
+            logger.warning("job %s lost its database; the reaper has it", job.pk)
+            connection.close()
+            return
         trace = traceback.format_exc()
         logger.error("job %s (%s) broke; its trace is on the job", job.pk, job.kind)
         message = "Something went wrong in the hub. Its administrator can see why."
         _end(lambda: services.fail(job=job, code="bug", message=message, trace=trace))
 
 
-def _end(write: Any) -> None:
+def _end(write: Callable[[], None]) -> None:
     try:
-        write()
+        _patiently(write)
     except StaleAttempt:
         logger.warning("a stale attempt could not end its job")
+
+
+def _patiently(write: Callable[[], None]) -> None:
+    """Make a write of one transaction, again after an outage or a deadlock.
+
+    Whether a transaction whose commit was cut off went through is told by the second
+    try: it finds a job that ended, and raises StaleAttempt.
+    """
+    for pause in _RETRY_AFTER:
+        try:
+            write()
+        except (OperationalError, InterfaceError):
+            if connection.in_atomic_block:
+                raise
+            logger.warning("the database refused a job's end; once more in %s s", pause)
+            connection.close()
+            time.sleep(pause)
+        else:
+            return
+    write()

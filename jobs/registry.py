@@ -23,35 +23,73 @@ Publish = Callable[[], dict[str, Any]]
 """Runs inside the transaction of the terminal state; returns the job's result."""
 Run = Callable[["Attempt"], Publish]
 Hook = Callable[["Job"], None]
+CancelHook = Callable[["Job", Any], None]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of job: its function's dotted path and its queue."""
+    """A kind of job: its function's dotted path and its queue.
+
+    `again_path` is the service that starts a job of this kind once more.
+    """
 
     name: str
     path: str
     queue: Queue
+    again_path: str = ""
 
     @property
     def run(self) -> Run:
         return import_string(self.path)
 
+    @property
+    def again(self) -> Callable[..., Job] | None:
+        """`again(job=, by=) -> Job`, or None where a new start is the way."""
+        return import_string(self.again_path) if self.again_path else None
+
 
 _kinds: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("nothing", "jobs.tasks.nothing.run", Queue.LIGHT),
+        Kind(
+            "nothing",
+            "jobs.tasks.nothing.run",
+            Queue.LIGHT,
+            again_path="jobs.services.submit_alike",
+        ),
         Kind("ingest", "jobs.tasks.ingest.run", Queue.DATA),
-        Kind("anonymize", "jobs.tasks.anonymize.run", Queue.DATA),
-        Kind("train", "jobs.tasks.train.run", Queue.TRAIN),
+        Kind(
+            "anonymize",
+            "jobs.tasks.anonymize.run",
+            Queue.DATA,
+            again_path="privacyhub.anonymization.services.again",
+        ),
+        Kind(
+            "train",
+            "jobs.tasks.train.run",
+            Queue.TRAIN,
+            again_path="privacyhub.training.services.again",
+        ),
         Kind("predict", "jobs.tasks.predict.run", Queue.DATA),
         Kind("assess", "jobs.tasks.assess.run", Queue.DATA),
-        Kind("correct", "jobs.tasks.correct.run", Queue.DATA),
+        Kind(
+            "correct",
+            "jobs.tasks.correct.run",
+            Queue.DATA,
+            again_path="privacyhub.feedback.services.again",
+        ),
     )
 }
 _accepted_hooks: list[Hook] = []
+_starting_hooks: list[Hook] = []
+_finishing_hooks: list[Hook] = []
+_cancel_hooks: list[CancelHook] = []
 _ended_hooks: list[Hook] = []
+
+
+def kinds() -> tuple[str, ...]:
+    """The names of all kinds."""
+    return tuple(_kinds)
 
 
 def kind(name: str) -> Kind:
@@ -65,6 +103,24 @@ def when_accepted(hook: Hook) -> Hook:
     return hook
 
 
+def when_starting(hook: Hook) -> Hook:
+    """Call `hook` before a claimed job does anything; it may raise JobFailed."""
+    _starting_hooks.append(hook)
+    return hook
+
+
+def when_finishing(hook: Hook) -> Hook:
+    """Call `hook` in the transaction that publishes, before it does."""
+    _finishing_hooks.append(hook)
+    return hook
+
+
+def when_cancel_asked(hook: CancelHook) -> CancelHook:
+    """Call `hook(job, by)` in the transaction that asks a job to stop."""
+    _cancel_hooks.append(hook)
+    return hook
+
+
 def when_ended(hook: Hook) -> Hook:
     """Call `hook` in the transaction that gives a job its terminal state."""
     _ended_hooks.append(hook)
@@ -74,6 +130,21 @@ def when_ended(hook: Hook) -> Hook:
 def run_accepted_hooks(job: Job) -> None:
     for hook in _accepted_hooks:
         hook(job)
+
+
+def run_starting_hooks(job: Job) -> None:
+    for hook in _starting_hooks:
+        hook(job)
+
+
+def run_finishing_hooks(job: Job) -> None:
+    for hook in _finishing_hooks:
+        hook(job)
+
+
+def run_cancel_hooks(job: Job, by: Any) -> None:
+    for hook in _cancel_hooks:
+        hook(job, by)
 
 
 def run_ended_hooks(job: Job) -> None:

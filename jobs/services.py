@@ -11,6 +11,10 @@ The order that makes a job survive any crash:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -20,10 +24,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from jobs import messages, registry
-from jobs.models import Job
-from jobs.queues import LEASE, LOST_WORKERS_LIMIT, REPUBLISH_AFTER
+from jobs.models import Job, Worker
 from jobs.registry import Publish
-from jobs.states import TERMINAL, StaleAttempt, State, TooManyJobs
+from jobs.states import TERMINAL, NotRepeatable, StaleAttempt, State, TooManyJobs
+
+REAPED_AT_ONCE = 500
+WORKERS_KEPT = timedelta(days=1)
 
 
 @transaction.atomic
@@ -84,7 +90,7 @@ def claim(*, job_id: Any, worker: str) -> Job | None:
             state=State.RUNNING,
             attempt=F("attempt") + 1,
             worker=worker[:120],
-            lease_until=Now() + LEASE,
+            lease_until=Now() + settings.JOB_LEASE,
             heartbeat_at=Now(),
             started_at=Now(),
             stage="starting",
@@ -98,7 +104,7 @@ def beat(*, job: Job) -> bool:
 
     Raises StaleAttempt when another attempt owns the job.
     """
-    _write(job, lease_until=Now() + LEASE, heartbeat_at=Now())
+    _write(job, lease_until=Now() + settings.JOB_LEASE, heartbeat_at=Now())
     return cancel_requested(job=job)
 
 
@@ -124,6 +130,18 @@ def report(
     _write(job, **values)
 
 
+@contextmanager
+def held(*, job: Job) -> Iterator[None]:
+    """A transaction in which the job is surely this attempt's, or StaleAttempt.
+
+    For writes beside the job's own, such as a charge: a worker that was thought dead
+    must not make them.
+    """
+    with transaction.atomic():
+        _mine_locked(job)
+        yield
+
+
 def _write(job: Job, **values: Any) -> None:
     mine = Job.objects.filter(pk=job.pk, attempt=job.attempt, state=State.RUNNING)
     if not mine.update(**values):
@@ -134,6 +152,7 @@ def _write(job: Job, **values: Any) -> None:
 def finish(*, job: Job, publish: Publish) -> None:
     """Publish the result and end the job, in one transaction."""
     row = _mine_locked(job)
+    registry.run_finishing_hooks(row)
     row.result = publish()
     row.done = row.total
     _end(row, State.SUCCEEDED, stage="done")
@@ -154,22 +173,52 @@ def end_cancelled(*, job: Job) -> None:
 
 
 @transaction.atomic
-def request_cancel(*, job: Job) -> Job:
+def request_cancel(*, job: Job, by: Any) -> Job:
     """Cancel at once what is queued; ask a running job to stop."""
     row = Job.objects.select_for_update().get(pk=job.pk)
+    if row.state in TERMINAL or row.cancel_requested_at is not None:
+        return row
+    registry.run_cancel_hooks(row, by)
+    row.cancel_requested_at = timezone.now()
     if row.state == State.QUEUED:
         row.message = "Cancelled before it started."
         _end(row, State.CANCELLED)
-    elif row.state == State.RUNNING and row.cancel_requested_at is None:
-        row.cancel_requested_at = timezone.now()
+    else:
         row.save(update_fields=["cancel_requested_at"])
     return row
 
 
+def run_again(*, job: Job, by: Any) -> Job:
+    """A new job for one that failed or was cancelled, made by the kind's own domain.
+
+    Raises NotRepeatable where the kind has no way, or the job did not end so.
+    """
+    again = registry.kind(job.kind).again
+    if again is None or job.state not in {State.FAILED, State.CANCELLED}:
+        raise NotRepeatable("This job cannot be run again. Start a new one.")
+    return again(job=job, by=by)
+
+
+def submit_alike(*, job: Job, by: Any) -> Job:
+    """For kinds whose jobs stand alone: the same specification once more."""
+    return submit(kind=job.kind, title=job.title, owner=by, spec=job.spec)
+
+
 @transaction.atomic
-def run_again(*, job: Job, owner: Any) -> Job:
-    """A new job with the spec of one that failed or was cancelled."""
-    return submit(kind=job.kind, title=job.title, owner=owner, spec=job.spec)
+def mark_seen(*, owner: Any) -> None:
+    """The owner has looked at the bell."""
+    ended = Job.objects.filter(owner=owner, state__in=TERMINAL, seen_at=None)
+    ended.update(seen_at=timezone.now())
+
+
+def say_that_it_lives(*, name: str, queues: str) -> None:
+    """A worker's sign of life; those that are silent for a day are forgotten."""
+    Worker.objects.update_or_create(name=name, defaults={"queues": queues[:80]})
+    Worker.objects.filter(seen_at__lt=timezone.now() - WORKERS_KEPT).delete()
+
+
+def say_goodbye(*, name: str) -> None:
+    Worker.objects.filter(name=name).delete()
 
 
 def reap() -> int:
@@ -178,26 +227,32 @@ def reap() -> int:
     Returns how many messages were sent. Runs by the database's clock.
     """
     _reap_expired()
-    unheard = Q(published_at=None) | Q(published_at__lt=Now() - REPUBLISH_AFTER)
+    unheard = Q(published_at=None) | Q(
+        published_at__lt=Now() - settings.JOB_REPUBLISH_AFTER
+    )
     waiting = (
         Job.objects.claimable().filter(unheard).order_by("-priority", "created_at")
-    )
-    sent = 0
-    for job in waiting.iterator():
+    )[:REAPED_AT_ONCE]
+    for job in waiting:
         publish(job=job)
-        sent += 1
-    return sent
+    return len(waiting)
+
+
+def _lost() -> Q:
+    """Running without a word for a lease, or past the time that a cancel may take.
+
+    A live worker ends a cancelled job itself within the grace time.
+    """
+    grace = settings.JOB_CANCEL_GRACE + 5 * settings.JOB_CANCEL_POLL
+    return Q(state=State.RUNNING) & (
+        Q(lease_until__lt=Now()) | Q(cancel_requested_at__lt=Now() - grace)
+    )
 
 
 def _reap_expired() -> None:
-    expired = Job.objects.filter(state=State.RUNNING, lease_until__lt=Now())
-    for pk in list(expired.values_list("pk", flat=True)):
+    for pk in list(Job.objects.filter(_lost()).values_list("pk", flat=True)):
         with transaction.atomic():
-            row = (
-                Job.objects.select_for_update()
-                .filter(pk=pk, state=State.RUNNING, lease_until__lt=Now())
-                .first()
-            )
+            row = Job.objects.select_for_update().filter(_lost(), pk=pk).first()
             if row is None:
                 continue
             row.attempt += 1  # fences the lost worker's late writes
@@ -205,7 +260,7 @@ def _reap_expired() -> None:
             if row.cancel_requested_at is not None:
                 row.message = "Cancelled; its worker had already stopped."
                 _end(row, State.CANCELLED)
-            elif row.workers_lost >= LOST_WORKERS_LIMIT:
+            elif row.workers_lost >= settings.JOB_LOST_WORKERS_LIMIT:
                 row.error_code = "poison"
                 row.message = (
                     f"Its worker stopped {row.workers_lost} times without a word, "
@@ -239,7 +294,7 @@ def _end(row: Job, state: State, *, stage: str | None = None) -> None:
     registry.run_ended_hooks(row)
     if state == State.SUCCEEDED:
         for follower in row.next.filter(state=State.QUEUED):
-            transaction.on_commit(lambda job=follower: publish(job=job))
+            transaction.on_commit(partial(publish, job=follower))
     else:
         for follower in row.next.select_for_update().filter(state=State.QUEUED):
             follower.message = "The job that it depends on did not succeed."

@@ -41,3 +41,7 @@ class StaleAttempt(Exception):
 
 class TooManyJobs(Exception):
     """The user's limit of queued and running jobs is reached."""
+
+
+class NotRepeatable(Exception):
+    """The job cannot be run again as it was."""

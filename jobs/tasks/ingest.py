@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
@@ -11,8 +11,10 @@ from jobs.registry import Publish
 from jobs.states import JobFailed
 from privacyhub.datasets import intake
 from privacyhub.datasets import tables as stored
+from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Upload
 from privacyhub.engines import identifiers, tables
+from privacyhub.governance.keys import KeyDestroyed
 
 STEPS = 4
 SAMPLE_ROWS = 20_000
@@ -24,37 +26,54 @@ def run(attempt: Attempt) -> Publish:
     attempt.report("reading the file", 0, STEPS)
     try:
         with intake.open_upload(upload) as source:
-            written, profile, suggestions = _read(attempt, upload, source)
+            table = _read(upload, source)
+            attempt.report("encrypting", 1, STEPS)
+            written = stored.write(table.batches(), schema=table.schema)
+            try:
+                return _described(attempt, upload, table, written)
+            except BaseException:
+                stored.discard(written)
+                raise
     except tables.TableError as error:
-        intake.forget(upload)
         raise JobFailed(error.message, code=error.code) from error
-    attempt.report("publishing", 3, STEPS)
-
-    def publish() -> dict[str, Any]:
-        version = intake.publish_upload(
-            upload=upload,
-            spec=attempt.spec,
-            written=written,
-            profile=profile,
-            suggestions=suggestions,
-            job=attempt.job,
-        )
-        intake.forget(upload)
-        return {"dataset": str(version.dataset_id), "version": str(version.pk)}
-
-    return publish
+    except (KeyDestroyed, FileNotFoundError) as error:
+        raise JobFailed(
+            "The uploaded file is gone. Upload it again.", code="upload_gone"
+        ) from error
 
 
-def _read(
-    attempt: Attempt, upload: Upload, source: Any
-) -> tuple[stored.Written, tables.TableProfile, list[identifiers.RoleSuggestion]]:
+def _read(upload: Upload, source: BinaryIO) -> tables.TypedTable:
     form = tables.Format(upload.format)
     structure = tables.check_structure(source, format=form)
     source.seek(0)
-    table = tables.read_table(source, format=form, structure=structure)
-    attempt.report("encrypting", 1, STEPS)
-    written = stored.write(table.batches(), schema=table.schema)
+    return tables.read_table(source, format=form, structure=structure)
+
+
+def _described(
+    attempt: Attempt, upload: Upload, table: tables.TypedTable, written: stored.Written
+) -> Publish:
+    """Profile the rows and suggest roles; what is left is one transaction."""
     attempt.report("profiling", 2, STEPS)
     profile = tables.profile(table.batches(), schema=table.schema, checks=table.checks)
-    sample = pl.from_arrow(next(iter(table.batches()))).head(SAMPLE_ROWS)
-    return written, profile, identifiers.suggest_roles(sample, profile)
+    first = pl.DataFrame(pl.from_arrow(next(table.batches())))
+    suggestions = identifiers.suggest_roles(first.head(SAMPLE_ROWS), profile)
+    attempt.report("publishing", 3, STEPS)
+
+    def publish() -> dict[str, Any]:
+        try:
+            version = intake.publish_upload(
+                upload=upload,
+                spec=attempt.spec,
+                written=written,
+                profile=profile,
+                suggestions=suggestions,
+                job=attempt.job,
+            )
+        except BaseException as error:
+            stored.discard(written)
+            if isinstance(error, DataError):
+                raise JobFailed(error.message, code=error.code) from error
+            raise
+        return {"dataset": str(version.dataset_id), "version": str(version.pk)}
+
+    return publish

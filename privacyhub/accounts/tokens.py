@@ -11,9 +11,13 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from privacyhub.accounts.errors import AccountError
 from privacyhub.accounts.models import ApiToken, Scope, User
+from privacyhub.governance import audit
 
 _PREFIX = "phub_"
+LONGEST_DAYS = 365
+MOST_TOKENS = 50
 
 
 def _digest(token: str) -> str:
@@ -27,6 +31,18 @@ def create(
     *, user: User, name: str, scope: str = Scope.WRITE, days: int = 90
 ) -> tuple[ApiToken, str]:
     """The row, and the token: show it now, it cannot be shown again."""
+    name = name.strip()
+    if not 1 <= len(name) <= 80:
+        raise AccountError("A token's name has 1 to 80 characters.", field="name")
+    if scope not in Scope.values:
+        raise AccountError("A scope is read or write.", field="scope")
+    if not 1 <= days <= LONGEST_DAYS:
+        raise AccountError(f"A token lives for 1 to {LONGEST_DAYS} days.", field="days")
+    live = ApiToken.objects.filter(
+        user=user, revoked_at=None, expires_at__gt=timezone.now()
+    )
+    if live.count() >= MOST_TOKENS:
+        raise AccountError(f"You have {MOST_TOKENS} tokens. Revoke one first.")
     token = _PREFIX + secrets.token_urlsafe(32)
     row = ApiToken.objects.create(
         user=user,
@@ -36,6 +52,7 @@ def create(
         scope=scope,
         expires_at=timezone.now() + timedelta(days=days),
     )
+    audit.record(actor=user, action="token.create", target=row, scope=scope, days=days)
     return row, token
 
 
@@ -59,7 +76,9 @@ def find(token: str) -> ApiToken | None:
     return row
 
 
-def revoke(*, token: ApiToken) -> None:
-    ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(
-        revoked_at=timezone.now()
-    )
+@transaction.atomic
+def revoke(*, token: ApiToken, by: User) -> None:
+    """The token is refused from now on."""
+    live = ApiToken.objects.filter(pk=token.pk, revoked_at=None)
+    if live.update(revoked_at=timezone.now()):
+        audit.record(actor=by, action="token.revoke", target=token)

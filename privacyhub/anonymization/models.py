@@ -44,7 +44,7 @@ class Hierarchy(models.Model):
 
 class AnonymizationRunQuerySet(models.QuerySet["AnonymizationRun"]):
     def visible_to(self, user: Any) -> AnonymizationRunQuerySet:
-        """The lattice search is steward-only: those who manage the data see its runs."""
+        """The search is steward-only: those who manage the data see its runs."""
         if user.is_auditor:
             return self
         return self.filter(version__in=Version.objects.managed_by(user).values("pk"))

@@ -7,9 +7,36 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import Http404
 from django.urls import reverse
+from rest_framework import serializers
 from rest_framework.response import Response
 
 from jobs.models import Job
+from privacyhub.api.problems import CONTENT_TYPE
+
+
+class Accepted(serializers.Serializer):
+    """What a 202 holds; `Location` names the same address as `url`."""
+
+    job = serializers.UUIDField()
+    state = serializers.CharField()
+    url = serializers.CharField()
+
+
+class Problem(serializers.Serializer):
+    """RFC 9457; `row` and `column` say where, `errors` names fields."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    code = serializers.CharField()
+    row = serializers.IntegerField(required=False)
+    column = serializers.CharField(required=False)
+    errors = serializers.DictField(required=False)
+
+
+def problems(*statuses: int) -> dict[tuple[int, str], type[Problem]]:
+    """For `extend_schema(responses=…)`: the refusals that a method may answer."""
+    return {(status, CONTENT_TYPE): Problem for status in statuses}
 
 
 def accepted(job: Job, **more: Any) -> Response:

@@ -1,8 +1,8 @@
 """A small REST client: what a script needs, and what `make demo` uses.
 
-    hub = Client("http://127.0.0.1:8000", token="phub_…")
-    job = hub.post("datasets/", files={"file": ("t.csv", content)}, data={"name": "T"})
-    result = hub.wait(job)["result"]
+hub = Client("http://127.0.0.1:8000", token="phub_…")
+job = hub.post("datasets/", files={"file": ("t.csv", content)}, data={"name": "T"})
+result = hub.wait(job)["result"]
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ class JobEnded(Exception):
 class Client:
     """Calls under /api/v1/ with a bearer token; `watch` sees every answer."""
 
-    def __init__(
-        self, address: str, *, token: str, watch: Watch | None = None
-    ) -> None:
+    def __init__(self, address: str, *, token: str, watch: Watch | None = None) -> None:
         self._base = f"{address}/api/v1/"
         self._watch = watch
         self._session = requests.Session()

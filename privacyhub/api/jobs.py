@@ -1,7 +1,143 @@
-"""Jobs."""
+"""Jobs: their state, progress and end; cancel and run again."""
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from typing import Any
 
-urlpatterns: list[URLPattern] = []
+from django.db.models import QuerySet
+from django.urls import URLPattern, path
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import generics, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from jobs import registry, services
+from jobs.models import Job
+from jobs.states import State
+from privacyhub.accounts.roles import NotAllowed
+from privacyhub.api.answers import accepted, find
+from privacyhub.api.idempotency import idempotent
+
+LONGEST_NOTHING = 60  # seconds
+
+
+class JobSerializer(serializers.ModelSerializer):
+    owner = serializers.CharField(source="owner.username")
+    depends_on = serializers.UUIDField(source="depends_on_id", allow_null=True)
+    spec = serializers.DictField()
+    result = serializers.DictField()
+
+    class Meta:
+        model = Job
+        fields = [
+            "id",
+            "kind",
+            "title",
+            "owner",
+            "state",
+            "stage",
+            "done",
+            "total",
+            "epsilon_spent",
+            "attempt",
+            "message",
+            "error_code",
+            "spec",
+            "result",
+            "depends_on",
+            "cancel_requested_at",
+            "created_at",
+            "started_at",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+
+class NothingSerializer(serializers.Serializer):
+    """A job that does nothing, to try the queue out."""
+
+    kind = serializers.ChoiceField(choices=["nothing"])
+    seconds = serializers.FloatField(min_value=0, max_value=LONGEST_NOTHING, default=0)
+
+
+class AcceptedSerializer(serializers.Serializer):
+    job = serializers.UUIDField()
+    state = serializers.ChoiceField(choices=State.choices)
+    url = serializers.CharField()
+
+
+class JobList(generics.ListAPIView):
+    serializer_class = JobSerializer
+
+    def get_queryset(self) -> QuerySet[Job]:
+        if getattr(self, "swagger_fake_view", False):
+            return Job.objects.none()
+        jobs = Job.objects.visible_to(self.request.user).select_related("owner")
+        for field, known in (("state", State.values), ("kind", registry.kinds())):
+            wanted = self.request.query_params.get(field)
+            if wanted:
+                if wanted not in known:
+                    raise serializers.ValidationError(
+                        {field: [f"One of {', '.join(known)}."]}
+                    )
+                jobs = jobs.filter(**{field: wanted})
+        return jobs
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("state", str, enum=State.values),
+            OpenApiParameter("kind", str, enum=registry.kinds()),
+        ]
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+    @extend_schema(request=NothingSerializer, responses={202: AcceptedSerializer})
+    @idempotent
+    def post(self, request: Request) -> Response:
+        form = NothingSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        spec = {"schema": 1, "seconds": form.validated_data["seconds"]}
+        job = services.submit(
+            kind="nothing", title="Nothing", owner=request.user, spec=spec
+        )
+        return accepted(job)
+
+
+class JobDetail(APIView):
+    @extend_schema(responses=JobSerializer)
+    def get(self, request: Request, pk: Any) -> Response:
+        jobs = Job.objects.visible_to(request.user).select_related("owner")
+        return Response(JobSerializer(find(jobs, pk)).data)
+
+
+class JobCancel(APIView):
+    @extend_schema(request=None, responses=JobSerializer)
+    @idempotent
+    def post(self, request: Request, pk: Any) -> Response:
+        job = services.request_cancel(job=_own(request, pk), by=request.user)
+        return Response(JobSerializer(job).data)
+
+
+class JobAgain(APIView):
+    @extend_schema(request=None, responses={202: AcceptedSerializer})
+    @idempotent
+    def post(self, request: Request, pk: Any) -> Response:
+        return accepted(services.run_again(job=_own(request, pk), by=request.user))
+
+
+def _own(request: Request, pk: Any) -> Job:
+    """A job that the user may act on: only their own."""
+    job = find(Job.objects.visible_to(request.user), pk)
+    if job.owner_id != request.user.pk:
+        raise NotAllowed("Only the owner of a job may do this.")
+    return job
+
+
+urlpatterns: list[URLPattern] = [
+    path("jobs/", JobList.as_view(), name="jobs"),
+    path("jobs/<uuid:pk>/", JobDetail.as_view(), name="job"),
+    path("jobs/<uuid:pk>/cancel/", JobCancel.as_view(), name="job_cancel"),
+    path("jobs/<uuid:pk>/again/", JobAgain.as_view(), name="job_again"),
+]

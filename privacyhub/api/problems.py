@@ -9,7 +9,8 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
 
-from jobs.states import TooManyJobs
+from jobs.states import NotRepeatable, TooManyJobs
+from privacyhub.accounts.errors import AccountError
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.datasets.errors import DataError
 from privacyhub.governance.keys import KeyDestroyed
@@ -51,6 +52,15 @@ def _domain_problem(error: Exception) -> JsonResponse | None:
             return problem(status=409, title=error.message, code="over_cap")
         case LedgerError():
             return problem(status=409, title=error.message, code="ledger")
+        case AccountError():
+            return problem(
+                status=400,
+                title=error.message,
+                code="account",
+                field=error.field or None,
+            )
+        case NotRepeatable():
+            return problem(status=409, title=str(error), code="not_repeatable")
         case NotAllowed():
             return problem(status=403, title=error.message, code="not_allowed")
         case TooManyJobs():

@@ -2,6 +2,277 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from typing import Any
 
-urlpatterns: list[URLPattern] = []
+from django.db.models import QuerySet
+from django.urls import path
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.generics import ListAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from privacyhub.api.answers import Accepted, accepted, find, problems
+from privacyhub.api.idempotency import idempotent
+from privacyhub.datasets import services as datasets
+from privacyhub.datasets.models import Version
+from privacyhub.engines.dp.accounting import odds
+from privacyhub.governance.models import Part
+from privacyhub.training import recipes, services
+from privacyhub.training.models import Model, Privacy, TrainingRun
+from privacyhub.training.plans import Quote
+
+
+class RecipeBody(serializers.Serializer[Any]):
+    """What to train. What is left out is filled in by rule."""
+
+    version = serializers.UUIDField()
+    name = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    target = serializers.CharField(
+        required=False, help_text="default: the version's target column"
+    )
+    features = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="default: every column but identifiers, unit key and target",
+    )
+    task = serializers.ChoiceField(
+        choices=["binary", "multiclass", "regression"], required=False
+    )
+    classes = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="declared names of the target's classes; of two the second is the "
+        "positive one. Left out and not declared with the column, they are taken from "
+        "the profile, and the guarantee says that they are not covered",
+    )
+    privacy = serializers.ChoiceField(choices=Privacy.choices, default=Privacy.DP)
+    reason = serializers.CharField(
+        required=False, allow_blank=True, help_text="why without privacy"
+    )
+    epsilon = serializers.CharField(required=False, help_text="decimal, default 1")
+    delta = serializers.CharField(
+        required=False, help_text="decimal, default 1/(10 N) of the declared N"
+    )
+    metrics_epsilon = serializers.CharField(
+        required=False, help_text="decimal, default 0.5; paid by held-out units"
+    )
+    holdout = serializers.FloatField(required=False)
+    settings = serializers.DictField(
+        required=False, help_text="what overrides the engine's rule, e.g. epochs"
+    )
+
+
+class TrainingRequest(RecipeBody):
+    """A recipe; with `model`, the run makes a new version of that model."""
+
+    model = serializers.UUIDField(required=False)
+
+
+class PriceBody(serializers.Serializer[Any]):
+    """One price of the ledger: who pays what."""
+
+    purpose = serializers.CharField()
+    part = serializers.ChoiceField(choices=Part.choices)
+    epsilon = serializers.CharField()
+    delta = serializers.CharField()
+    event = serializers.DictField(source="event.to_dict")
+
+
+class QuoteBody(serializers.Serializer[Any]):
+    """What a run would do, cost and leave. Computed without reading a row."""
+
+    epsilon = serializers.CharField()
+    delta = serializers.CharField()
+    odds = serializers.FloatField(
+        allow_null=True, help_text="how often an attacker with a 50% prior is right"
+    )
+    metrics_epsilon = serializers.CharField()
+    sampling_probability = serializers.FloatField(allow_null=True)
+    noise_multiplier = serializers.FloatField(allow_null=True)
+    steps = serializers.IntegerField()
+    expected_batch = serializers.IntegerField()
+    epochs = serializers.FloatField()
+    declared_units = serializers.IntegerField()
+    prices = PriceBody(many=True)
+    uses_of_cap = serializers.CharField()
+    cap = serializers.CharField()
+    left = serializers.CharField()
+    left_after = serializers.CharField()
+    fits = serializers.BooleanField()
+    runs_that_fit = serializers.IntegerField()
+
+
+class TrainingBody(serializers.ModelSerializer[TrainingRun]):
+    """A training run, for those who manage its dataset and for auditors."""
+
+    owner = serializers.CharField(source="owner.username")
+    recipe = serializers.DictField(source="recipe.spec")
+    state = serializers.CharField(source="job.state")
+    job = serializers.UUIDField(source="job_id")
+    assess_job = serializers.UUIDField(source="assess_job_id", allow_null=True)
+    model_version = serializers.SerializerMethodField()
+    plan = serializers.DictField()
+
+    class Meta:
+        model = TrainingRun
+        fields = (
+            "id",
+            "model",
+            "version",
+            "model_version",
+            "job",
+            "assess_job",
+            "state",
+            "privacy",
+            "reason",
+            "recipe",
+            "plan",
+            "retrain_of",
+            "owner",
+            "created_at",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.UUIDField(allow_null=True))
+    def get_model_version(self, run: TrainingRun) -> str | None:
+        made = getattr(run, "model_version", None)
+        return str(made.pk) if made else None
+
+
+class TrainingAccepted(Accepted):
+    """The training's job, and the run that tells the assessment's."""
+
+    training = serializers.UUIDField()
+    model = serializers.UUIDField()
+    assess_job = serializers.UUIDField()
+
+
+class TrainingQuery(serializers.Serializer[Any]):
+    """Filters of the list."""
+
+    model = serializers.UUIDField(required=False)
+    version = serializers.UUIDField(required=False)
+    privacy = serializers.ChoiceField(choices=Privacy.choices, required=False)
+
+
+class TrainingList(ListAPIView):
+    """Training runs; a POST queues one."""
+
+    serializer_class = TrainingBody
+
+    def get_queryset(self) -> QuerySet[TrainingRun]:
+        if getattr(self, "swagger_fake_view", False):
+            return TrainingRun.objects.none()
+        query = TrainingQuery(data=self.request.query_params)
+        query.is_valid(raise_exception=True)
+        return _runs(self.request.user).filter(**query.validated_data)
+
+    @extend_schema(
+        operation_id="trainings_list",
+        parameters=[TrainingQuery],
+        responses={200: TrainingBody(many=True), **problems(400, 401)},
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="trainings_create",
+        request=TrainingRequest,
+        responses={202: TrainingAccepted, **problems(400, 401, 403, 404, 409, 429)},
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        version, recipe, asked = _recipe(request, TrainingRequest)
+        model = None
+        if "model" in asked:
+            model = find(Model.objects.managed_by(request.user), asked["model"])
+        run = services.submit(
+            version=version,
+            recipe=recipe,
+            by=request.user,
+            name=asked.get("name") or f"{recipe.target} of {version.dataset.name}",
+            reason=asked.get("reason", ""),
+            model=model,
+        )
+        return accepted(
+            run.job,
+            training=str(run.pk),
+            model=str(run.model_id),
+            assess_job=str(run.assess_job_id),
+        )
+
+
+class TrainingDetail(APIView):
+    """One training run."""
+
+    @extend_schema(
+        operation_id="trainings_retrieve",
+        responses={200: TrainingBody, **problems(401, 404)},
+    )
+    def get(self, request: Request, pk: Any) -> Response:
+        return Response(TrainingBody(find(_runs(request.user), pk)).data)
+
+
+class TrainingPrice(APIView):
+    """What a run would cost. Reads declarations and the ledger, no row."""
+
+    @extend_schema(
+        operation_id="trainings_price",
+        request=RecipeBody,
+        responses={200: QuoteBody, **problems(400, 401, 403, 404, 409)},
+    )
+    def post(self, request: Request) -> Response:
+        version, recipe, _ = _recipe(request, RecipeBody)
+        quote = services.price(version=version, recipe=recipe)
+        return Response(QuoteBody(quote_fields(quote)).data)
+
+
+def quote_fields(quote: Quote) -> dict[str, Any]:
+    """A quote, flat. Epsilons and shares of the cap are decimal strings."""
+    plan = quote.plan
+    return {
+        "epsilon": plan.epsilon if plan.training else "",
+        "delta": plan.delta,
+        "odds": odds(float(plan.epsilon)) if plan.training else None,
+        "metrics_epsilon": plan.metrics_epsilon,
+        "sampling_probability": plan.training and plan.training.sampling_probability,
+        "noise_multiplier": plan.training and plan.training.noise_multiplier,
+        "steps": plan.spec.steps,
+        "expected_batch": plan.spec.expected_batch,
+        "epochs": plan.spec.epochs,
+        "declared_units": plan.declared_units,
+        "prices": plan.prices,
+        "uses_of_cap": str(quote.uses),
+        "cap": str(quote.balance.cap),
+        "left": str(quote.balance.left),
+        "left_after": str(quote.left_after),
+        "fits": quote.fits,
+        "runs_that_fit": quote.runs_that_fit,
+    }
+
+
+def _recipe(
+    request: Request, body_class: type[RecipeBody]
+) -> tuple[Version, recipes.RecipeSpec, dict[str, Any]]:
+    """The version, which the user must manage, and the recipe that is asked for."""
+    body = body_class(data=request.data)
+    body.is_valid(raise_exception=True)
+    asked = body.validated_data
+    version = find(Version.objects.visible_to(request.user), asked["version"])
+    datasets.require_manager(dataset=version.dataset, by=request.user)
+    return version, recipes.build(version=version, request=asked), asked
+
+
+def _runs(user: Any) -> QuerySet[TrainingRun]:
+    return TrainingRun.objects.visible_to(user).select_related(
+        "owner", "recipe", "job", "model_version"
+    )
+
+
+urlpatterns = [
+    path("trainings/", TrainingList.as_view(), name="trainings"),
+    path("trainings/price/", TrainingPrice.as_view(), name="training_price"),
+    path("trainings/<uuid:pk>/", TrainingDetail.as_view(), name="training"),
+]

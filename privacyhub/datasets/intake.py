@@ -1,16 +1,22 @@
-"""From an uploaded file to a version: checked at once, then typed in a job."""
+"""From an uploaded file to a version: checked at once, then typed in a job.
+
+`take_in` receives and queues; `publish_upload` is called where the job publishes;
+`job_ended` forgets the upload, whatever the end was.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
-from django.db import transaction
-from django.db.models import Max
+from django.db import IntegrityError, transaction
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from jobs import services as jobs
 from jobs.models import Job
+from privacyhub.accounts.roles import NotAllowed, Permission
 from privacyhub.datasets import storage
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import (
@@ -21,48 +27,114 @@ from privacyhub.datasets.models import (
     VersionKind,
 )
 from privacyhub.datasets.tables import Written
-from privacyhub.datasets.uploads import SealedUpload, open_sealed
+from privacyhub.datasets.uploads import SealedUpload, open_sealed, seal
 from privacyhub.engines import tables
 from privacyhub.engines.identifiers import RoleSuggestion
 from privacyhub.governance import audit, keys, ledger
-from privacyhub.governance.models import DataKey, Ledger
+from privacyhub.governance.models import Ledger
 
 NAME_LIMIT = 200
+# What a refreshed table may turn into without the declarations becoming void.
+_WIDER = {("integer", "number"), ("number", "integer")}
 
 
-def receive(*, file: SealedUpload, by: Any) -> Upload:
+def take_in(
+    *,
+    file: SealedUpload,
+    by: Any,
+    name: str = "",
+    description: str = "",
+    purpose: str = "",
+    legal_basis: str = "",
+    dataset: Dataset | None = None,
+) -> Job:
+    """Receive a file and queue the job that reads it: both, or neither.
+
+    With `dataset` it is a refresh: the columns of its latest version must be there.
+    """
+    if not by.may(Permission.MANAGE_DATA):
+        file.discard()
+        raise NotAllowed("Only stewards upload tables.")
+    latest = dataset.latest if dataset else None
+    wanted = list(latest.columns.values_list("name", flat=True)) if latest else []
+    upload = receive(file=file, by=by, must_have=wanted)
+    try:
+        return submit(
+            upload=upload,
+            by=by,
+            name=name,
+            description=description,
+            purpose=purpose,
+            legal_basis=legal_basis,
+            dataset=dataset,
+        )
+    except BaseException:
+        forget(upload)
+        raise
+
+
+def load_sample(*, by: Any) -> Job:
+    """Take in the generated patient register: the way of every other file."""
+    frame = tables.patient_register()
+    return take_in(
+        file=seal(tables.to_csv(frame), name="patient_register.csv"),
+        by=by,
+        name="Patient register (sample)",
+        description="A generated register of 20,000 stays. No row is a person.",
+        purpose="Trying PrivacyHub",
+        legal_basis="None needed: the data are made up",
+    )
+
+
+def receive(*, file: SealedUpload, by: Any, must_have: Collection[str] = ()) -> Upload:
     """Check the file's structure in one pass; keep it, or forget it altogether.
 
     Raises DataError naming row and column of what is wrong.
     """
     source_name = safe_name(file.name or "table")
     try:
+        form, structure = _checked(file, source_name)
+        for column in must_have:
+            if column not in structure.columns:
+                raise Conflict(
+                    f"The file has no column “{column}”, which the version before has.",
+                    code="column_vanished",
+                    column=column,
+                )
+        with transaction.atomic():
+            key, _ = keys.create(purpose="upload", plain=file.key)
+            upload = Upload.objects.create(
+                owner=by,
+                source_name=source_name,
+                format=form,
+                size=file.size or 0,
+                structure={"columns": len(structure.columns)},
+                file=file.stored_as,
+                key=key,
+            )
+            audit.record(
+                actor=by, action="upload.receive", target=upload, size=file.size
+            )
+    except BaseException:
+        file.discard()
+        raise
+    file.keep()
+    return upload
+
+
+def _checked(
+    file: SealedUpload, source_name: str
+) -> tuple[tables.Format, tables.Structure]:
+    try:
         with file.open_plain() as source:
             head = source.read(tables.HEAD_BYTES)
             form = tables.detect_format(filename=source_name, head=head)
             source.seek(0)
-            structure = tables.check_structure(source, format=form)
+            return form, tables.check_structure(source, format=form)
     except tables.TableError as error:
-        file.discard()
         raise DataError(
             error.message, code=error.code, row=error.row, column=error.column
         ) from error
-    except BaseException:
-        file.discard()
-        raise
-    with transaction.atomic():
-        key, _ = keys.create(purpose="upload", plain=file.key)
-        upload = Upload.objects.create(
-            owner=by,
-            source_name=source_name,
-            format=form,
-            size=file.size,
-            structure={"columns": len(structure.columns)},
-            file=file.stored_as,
-            key=key,
-        )
-        audit.record(actor=by, action="upload.receive", target=upload, size=file.size)
-    return upload
 
 
 def safe_name(name: str) -> str:
@@ -84,19 +156,22 @@ def submit(
     dataset: Dataset | None = None,
 ) -> Job:
     """Queue the job that makes a version; with `dataset`, a refresh of that one."""
-    if upload.consumed_at is not None:
+    row = Upload.objects.select_for_update().get(pk=upload.pk)
+    if row.consumed_at is not None:
         raise Conflict("This upload was used already.", code="upload_used")
-    upload.consumed_at = timezone.now()
-    upload.save(update_fields=["consumed_at"])
+    if dataset is not None and dataset.erased_at is not None:
+        raise Conflict("The dataset was erased.", code="erased")
+    row.consumed_at = timezone.now()
+    row.save(update_fields=["consumed_at"])
     return jobs.submit(
         kind="ingest",
-        title=f"Read {upload.source_name}",
+        title=f"Read {row.source_name}",
         owner=by,
         spec={
             "schema": 1,
-            "upload": str(upload.pk),
+            "upload": str(row.pk),
             "dataset": str(dataset.pk) if dataset else "",
-            "name": name.strip()[:NAME_LIMIT] or upload.source_name,
+            "name": name.strip()[:NAME_LIMIT] or row.source_name,
             "description": description,
             "purpose": purpose,
             "legal_basis": legal_basis,
@@ -104,15 +179,28 @@ def submit(
     )
 
 
-def open_upload(upload: Upload) -> Any:
-    """The plaintext of an upload, through a decrypting reader."""
+def open_upload(upload: Upload) -> BinaryIO:
+    """The plaintext of an upload, through a decrypting reader.
+
+    Raises KeyDestroyed once it is forgotten.
+    """
     return open_sealed(upload.file, key=keys.unwrap(upload.key))
 
 
+@transaction.atomic
 def forget(upload: Upload) -> None:
     """Remove an upload that became a version, or failed to: its key is destroyed."""
     keys.destroy(upload.key)
-    storage.remove(upload.file)
+    transaction.on_commit(lambda: storage.remove(upload.file))
+
+
+def job_ended(job: Job) -> None:
+    """An upload is read once: it goes with its job, in the same transaction."""
+    if job.kind != "ingest":
+        return
+    upload = Upload.objects.filter(pk=job.spec["upload"]).first()
+    if upload is not None:
+        forget(upload)
 
 
 @transaction.atomic
@@ -125,11 +213,12 @@ def publish_upload(
     suggestions: list[RoleSuggestion],
     job: Job,
 ) -> Version:
-    """The version with its columns, its dataset and its ledger."""
+    """The version with its columns, its dataset and its ledgers."""
     by = job.owner
     if spec["dataset"]:
-        dataset = Dataset.objects.managed_by(by).get(pk=spec["dataset"])
-        accounts = list(Ledger.objects.filter(versions__dataset=dataset).distinct())
+        dataset = Dataset.objects.managed_by(by).filter(pk=spec["dataset"]).first()
+        if dataset is None:
+            raise Conflict("The dataset is no longer yours.", code="not_yours")
     else:
         dataset = Dataset.objects.create(
             name=spec["name"],
@@ -138,13 +227,9 @@ def publish_upload(
             legal_basis=spec["legal_basis"],
             owner=by,
         )
-        accounts = []
-    same = Ledger.objects.filter(fingerprint=written.fingerprint).first()
-    if same is not None and same not in accounts:
-        accounts.append(same)
-    if not accounts:
-        name = spec["name"]
-        accounts = [ledger.open_ledger(name=name, fingerprint=written.fingerprint)]
+    before = dataset.latest
+    known = {column.name: column for column in before.columns.all()} if before else {}
+    _require_same_kinds(known, profile)
     version = publish_version(
         dataset=dataset,
         kind=VersionKind.UPLOADED,
@@ -152,24 +237,72 @@ def publish_upload(
         profile=profile,
         by=by,
         job=job,
-        ledgers=accounts,
+        ledgers=_accounts(dataset, written.fingerprint),
         source_name=upload.source_name,
     )
     Column.objects.bulk_create(
-        Column(
-            version=version,
-            position=position,
-            name=suggestion.column,
-            kind=profile.column(suggestion.column).kind,
-            role=suggestion.role,
-            suggested_role=suggestion.role,
-            confidence=suggestion.confidence,
-            reason=suggestion.reason[:300],
-            looks_like=suggestion.kind or "",
-        )
+        _column(version, position, suggestion, profile, known.get(suggestion.column))
         for position, suggestion in enumerate(suggestions)
     )
     return version
+
+
+def _accounts(dataset: Dataset, fingerprint: str) -> list[Ledger]:
+    """The dataset's ledgers, and those of every root that held the same rows.
+
+    A table that comes in a second time, under whatever owner, has no fresh budget.
+    """
+    mine = Q(versions__dataset=dataset)
+    same = Q(fingerprint=fingerprint) | Q(versions__fingerprint=fingerprint)
+    accounts = list(Ledger.objects.filter(mine | same).distinct())
+    if accounts:
+        return accounts
+    try:
+        with transaction.atomic():
+            opened = ledger.open_ledger(name=dataset.name, fingerprint=fingerprint)
+            return [opened]
+    except IntegrityError:  # another job has just opened it
+        return [Ledger.objects.get(fingerprint=fingerprint)]
+
+
+def _require_same_kinds(known: dict[str, Column], profile: tables.TableProfile) -> None:
+    """Bounds, categories and recipes speak of a kind: a refresh keeps it."""
+    for name, column in known.items():
+        now = profile.column(name).kind
+        if now != column.kind and (column.kind, now) not in _WIDER:
+            raise Conflict(
+                f"Column “{name}” held {column.kind} and now holds {now}. "
+                "Upload the file as a dataset of its own.",
+                code="column_kind",
+                column=name,
+            )
+
+
+def _column(
+    version: Version,
+    position: int,
+    suggestion: RoleSuggestion,
+    profile: tables.TableProfile,
+    before: Column | None,
+) -> Column:
+    """A column with its suggestion; what was declared before stays declared."""
+    column = Column(
+        version=version,
+        position=position,
+        name=suggestion.column,
+        kind=profile.column(suggestion.column).kind,
+        role=suggestion.role,
+        suggested_role=suggestion.role,
+        confidence=suggestion.confidence,
+        reason=suggestion.reason[:300],
+        looks_like=suggestion.kind or "",
+    )
+    if before is not None:
+        column.role = before.role
+        column.is_target, column.is_unit_key = before.is_target, before.is_unit_key
+        column.lower, column.upper = before.lower, before.upper
+        column.categories = before.categories
+    return column
 
 
 @transaction.atomic
@@ -192,6 +325,7 @@ def publish_version(
         raise Conflict("The dataset was erased.", code="erased")
     last = locked.versions.aggregate(last=Max("number"))["last"] or 0
     told = profile.to_dict()
+    key, _ = keys.create(purpose="version", plain=written.secret)
     version = Version.objects.create(
         id=written.version_id,
         dataset=dataset,
@@ -204,11 +338,9 @@ def publish_version(
         size=written.manifest.bytes,
         file=written.file,
         sha256=written.manifest.sha256,
-        key=written.key,
+        key=key,
         fingerprint=written.fingerprint,
-        sealed_profile=_sealed_profile(
-            told, key=written.key, context=str(written.version_id)
-        ),
+        sealed_profile=keys.seal_json(told, key=key, context=str(written.version_id)),
         checks=told["checks"],
         job_id=job.pk,
         created_by=by,
@@ -225,10 +357,6 @@ def publish_version(
     )
     ledger.note_steward_read(ledgers=ledgers, by=by, purpose="profile", run_id=job.pk)
     return version
-
-
-def _sealed_profile(told: dict[str, Any], *, key: DataKey, context: str) -> bytes:
-    return keys.seal_json(told, key=key, context=context)
 
 
 @transaction.atomic

@@ -142,7 +142,7 @@ class Role(models.TextChoices):
 
 
 class Column(models.Model):
-    """A column of a version: its kind, its role, and the domain the steward declares."""
+    """A column of a version: its kind, its role, the domain its steward declares."""
 
     version = models.ForeignKey(
         Version, on_delete=models.CASCADE, related_name="columns"

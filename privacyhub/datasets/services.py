@@ -1,37 +1,35 @@
-"""What a steward does with a dataset: roles, declarations, sharing, erasure."""
+"""What a steward does with a dataset: roles, declarations, sharing, handing over.
+
+Reading rows is in `reads`, erasing in `erasure`, taking in a file in `intake`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from datetime import datetime
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
-import polars as pl
 from django.db import transaction
 from django.utils import timezone
 
-from jobs.models import Job
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.datasets import tables
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Column, Dataset, Role, Version, VersionKind
 from privacyhub.engines.tables import Kind, TableProfile, target_checks
-from privacyhub.governance import audit, grants, keys, ledger
-from privacyhub.governance.models import Grant, Ledger
+from privacyhub.governance import audit, grants, ledger
+from privacyhub.governance.models import Grant, Ledger, Right
 
-PREVIEW_ROWS = 20
+# Kinds of version that are made to leave the stewards.
+RELEASABLE = frozenset({VersionKind.ANONYMIZED, VersionKind.SYNTHETIC})
+MOST_CATEGORIES = 1_000
+MOST_EPSILON = 1_000
+LEAST_DELTA = Decimal("1e-13")
 _CHANGEABLE = frozenset(
     {"role", "is_target", "is_unit_key", "lower", "upper", "categories"}
 )
-
-
-@dataclass(frozen=True)
-class Touched:
-    """What an erasure reaches."""
-
-    versions: list[Version]
-    models: list[Any]
-    reports: list[Any]
+_MEASURED = frozenset({Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.DATETIME})
 
 
 def require_open(version: Version) -> None:
@@ -40,11 +38,20 @@ def require_open(version: Version) -> None:
         raise Conflict("This version was erased.", code="erased")
 
 
+def require_manager(*, dataset: Dataset, by: Any) -> None:
+    """Refuse those who may see a dataset and not change it."""
+    if not Dataset.objects.managed_by(by).filter(pk=dataset.pk).exists():
+        raise NotAllowed("Only those who manage the dataset can do this.")
+
+
 @transaction.atomic
 def set_columns(
     *, version: Version, changes: dict[str, dict[str, Any]], by: Any
 ) -> None:
-    """Change roles, target, unit key and declared domains, by column name."""
+    """Change roles, target, unit key and declared domains, by column name.
+
+    Bounds of dates are in days since 1970-01-01.
+    """
     require_open(version)
     columns = {
         column.name: column
@@ -60,9 +67,9 @@ def set_columns(
         _keep_one(columns, changes, flag)
     _check_target(version, columns)
     # Flags are cleared before they are set: each is unique in a version.
-    for flag in (False, True):
+    for flagged in (False, True):
         for column in columns.values():
-            if (column.is_target or column.is_unit_key) == flag:
+            if (column.is_target or column.is_unit_key) == flagged:
                 column.save()
     audit.record(
         actor=by, action="version.set_columns", target=version, columns=list(changes)
@@ -72,26 +79,65 @@ def set_columns(
 def _apply(column: Column, change: dict[str, Any]) -> None:
     unknown = set(change) - _CHANGEABLE
     if unknown:
-        raise DataError(f"“{sorted(unknown)[0]}” of a column cannot be set.")
+        raise DataError(
+            f"“{sorted(unknown)[0]}” of a column cannot be set.", column=column.name
+        )
     if "role" in change and change["role"] not in Role.values:
         raise DataError(
-            f"A role is one of {', '.join(Role.values)}.",
+            f"Column “{column.name}”: a role is one of {', '.join(Role.values)}.",
             code="unknown_role",
             column=column.name,
         )
     for field, value in change.items():
         setattr(column, field, value)
-    if column.lower is not None and column.upper is not None:
-        if not column.lower < column.upper:
-            raise DataError(
-                f"Column “{column.name}”: the lower bound must be below the upper.",
-                code="bounds",
-                column=column.name,
-            )
+    _check_bounds(column)
+    _check_categories(column)
     if column.is_target and column.role == Role.IDENTIFIER:
         raise Conflict(
             f"Column “{column.name}” is an identifier and cannot be the target.",
             code="target_is_identifier",
+            column=column.name,
+        )
+    if column.is_target and column.is_unit_key:
+        raise Conflict(
+            f"Column “{column.name}” cannot be target and unit key at once.",
+            code="target_is_unit_key",
+            column=column.name,
+        )
+
+
+def _check_bounds(column: Column) -> None:
+    bounds = [bound for bound in (column.lower, column.upper) if bound is not None]
+    if not bounds:
+        return
+    problem = ""
+    if column.kind not in _MEASURED:
+        problem = "only numbers and dates have bounds"
+    elif not all(math.isfinite(bound) for bound in bounds):
+        problem = "a bound must be a finite number"
+    elif len(bounds) == 2 and not bounds[0] < bounds[1]:
+        problem = "the lower bound must be below the upper"
+    if problem:
+        raise DataError(
+            f"Column “{column.name}”: {problem}.", code="bounds", column=column.name
+        )
+
+
+def _check_categories(column: Column) -> None:
+    if column.categories is None:
+        return
+    found = column.categories
+    if (
+        not isinstance(found, list)
+        or not found
+        or len(found) > MOST_CATEGORIES
+        or not all(isinstance(one, str) and one.strip() for one in found)
+        or len(set(found)) != len(found)
+    ):
+        raise DataError(
+            f"Column “{column.name}”: categories are 1 to {MOST_CATEGORIES:,} "
+            "different texts.",
+            code="categories",
             column=column.name,
         )
 
@@ -102,7 +148,10 @@ def _keep_one(
     """A newly flagged column takes the flag from the one that had it."""
     fresh = [name for name, change in changes.items() if change.get(flag)]
     if len(fresh) > 1:
-        raise DataError("Only one column can be it.", code=flag, column=fresh[1])
+        what = "target" if flag == "is_target" else "unit key"
+        raise DataError(
+            f"Only one column can be the {what}.", code=flag, column=fresh[1]
+        )
     for name, column in columns.items():
         if fresh and name != fresh[0]:
             setattr(column, flag, False)
@@ -111,13 +160,20 @@ def _keep_one(
 def _check_target(version: Version, columns: dict[str, Column]) -> None:
     """One class, or more classes than a model can learn: told when it is chosen."""
     target = next((column for column in columns.values() if column.is_target), None)
-    if target is None or target.kind in {Kind.NUMBER}:
+    if target is None:
         return
     told = profile(version).column(target.name)
-    if target.kind == Kind.INTEGER and told.classes is None:
-        return  # a count: regression
+    if told.distinct >= 2 and (
+        target.kind == Kind.NUMBER
+        or (target.kind == Kind.INTEGER and told.classes is None)
+    ):
+        return  # a measure or a count: regression
     for check in target_checks(told):
-        raise Conflict(check.message, code=check.code, column=target.name)
+        raise Conflict(
+            f"Column “{target.name}”: {check.message}",
+            code=check.code,
+            column=target.name,
+        )
 
 
 def profile(version: Version) -> TableProfile:
@@ -125,51 +181,90 @@ def profile(version: Version) -> TableProfile:
     return TableProfile.from_dict(tables.profile(version))
 
 
-def preview(
-    *, version: Version, by: Any, offset: int = 0, rows: int = PREVIEW_ROWS
-) -> pl.DataFrame:
-    """Some rows as they are, on the record."""
-    require_open(version)
-    names = list(version.columns.values_list("name", flat=True))
-    frame = tables.load(version, columns=names).slice(offset, rows)
-    with transaction.atomic():
-        audit.record(
-            actor=by, action="version.preview", target=version, rows=frame.height
-        )
-    return frame
-
-
 def the_ledger(version: Version) -> Ledger:
     """The ledger of the first root; most versions have one."""
     return version.ledgers.order_by("created_at")[0]
 
 
+def suggested_units(version: Version) -> int:
+    """The rows to two digits, as a steward's starting point for the declared N."""
+    digits = max(0, len(str(version.rows)) - 2)
+    return max(1, round(version.rows, -digits))
+
+
+def default_delta(units: int) -> str:
+    """1 / (10 N), rounded down to two digits: far below the 1/N that is refused.
+
+    >>> default_delta(20_000)
+    '0.000005'
+    """
+    exact = Decimal(1) / (10 * units)
+    step = Decimal(1).scaleb(exact.adjusted() - 1)
+    return f"{exact.quantize(step, rounding=ROUND_FLOOR).normalize():f}"
+
+
 @transaction.atomic
-def declare_budget(*, version: Version, by: Any, **declared: Any) -> None:
-    """Fix unit, N and caps on every ledger of the version (see `ledger.declare`)."""
+def declare_budget(
+    *,
+    version: Version,
+    by: Any,
+    declared_units: int,
+    epsilon_cap: Any,
+    delta_cap: Any = "",
+    unit_key: str = "",
+    **declared: Any,
+) -> None:
+    """Fix unit, N and caps on every ledger of the version (see `ledger.declare`).
+
+    Without `delta_cap` it is 1 / (10 N).
+    """
     require_open(version)
-    unit_key = declared.get("unit_key") or ""
     if unit_key and not version.columns.filter(name=unit_key).exists():
         raise DataError(
             f"This version has no column “{unit_key}”.",
             code="no_column",
             column=unit_key,
         )
+    if declared_units >= 1 and delta_cap in {"", None}:
+        delta_cap = default_delta(declared_units)
+    epsilon = ledger.positive_decimal(epsilon_cap, name="The cap on epsilon")
+    delta = ledger.positive_decimal(delta_cap, name="The cap on delta")
+    if epsilon > MOST_EPSILON:
+        raise DataError(
+            f"A cap on epsilon is at most {MOST_EPSILON:,}.", code="epsilon_range"
+        )
+    if delta < LEAST_DELTA:
+        raise DataError(
+            f"A cap on delta is at least {LEAST_DELTA}: the ledger counts in steps of "
+            "1e-15.",
+            code="delta_range",
+        )
     for account in version.ledgers.all():
-        ledger.declare(ledger=account, by=by, **declared)
+        ledger.declare(
+            ledger=account,
+            by=by,
+            declared_units=declared_units,
+            epsilon_cap=epsilon_cap,
+            delta_cap=delta_cap,
+            unit_key=unit_key,
+            **declared,
+        )
 
 
 @transaction.atomic
 def describe(*, dataset: Dataset, by: Any, **changes: str) -> None:
     """Change name, description, purpose or legal basis."""
     allowed = {"name", "description", "purpose", "legal_basis"}
+    row = Dataset.objects.select_for_update().get(pk=dataset.pk)
     for field, value in changes.items():
         if field not in allowed:
             raise DataError(f"“{field}” of a dataset cannot be set.")
-        setattr(dataset, field, value)
-    dataset.save()
+        setattr(row, field, value)
+    if not row.name.strip():
+        raise DataError("A dataset needs a name.", code="no_name")
+    row.save(update_fields=list(changes))
     audit.record(
-        actor=by, action="dataset.describe", target=dataset, fields=sorted(changes)
+        actor=by, action="dataset.describe", target=row, fields=sorted(changes)
     )
 
 
@@ -187,28 +282,50 @@ def share(
         raise DataError("This is yours already.", code="own")
     if user.is_admin:
         raise DataError("Administrators see no data.", code="admin")
+    if user.is_auditor:
+        raise DataError("Auditors see everything already.", code="auditor")
+    if not user.is_active:
+        raise DataError("This user is not active.", code="inactive")
+    if right == Right.MANAGE and not user.is_steward:
+        raise DataError("Only stewards can manage data.", code="not_steward")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise DataError("The expiry must be in the future.", code="expired")
+    if isinstance(target, Dataset) and target.erased_at is not None:
+        raise Conflict("The dataset was erased.", code="erased")
+    if isinstance(target, Version):
+        _require_releasable(target)
     grant = grants.give(
         target=target, right=right, by=by, user=user, expires_at=expires_at
     )
     if isinstance(target, Version):
-        if target.kind != VersionKind.ANONYMIZED and not user.is_steward:
-            raise NotAllowed("Only anonymized versions leave stewards.")
         ledger.note_uncovered_release(
             ledgers=target.ledgers.all(),
             by=by,
             recipient=user.username,
             purpose="share version",
-            note=f"{target} was shared",
+            note=f"version {target.number} was shared",
         )
     return grant
 
 
+def _require_releasable(version: Version) -> None:
+    require_open(version)
+    if version.kind not in RELEASABLE:
+        raise NotAllowed(
+            "Only anonymized versions leave stewards. To work on the data with another "
+            "steward, share the dataset with the right to manage it."
+        )
+
+
 @transaction.atomic
 def hand_over(*, dataset: Dataset, to: Any, by: Any) -> None:
-    """Make another steward the owner."""
+    """Make another steward the owner. Only the owner does that."""
     if not to.is_steward or not to.is_active:
         raise DataError("Only an active steward can own a dataset.", code="not_steward")
     row = Dataset.objects.select_for_update().get(pk=dataset.pk)
+    require_owner(row, by)
+    if row.owner_id == to.pk:
+        raise DataError("This is yours already.", code="own")
     before, row.owner = row.owner, to
     row.save(update_fields=["owner"])
     audit.record(
@@ -220,49 +337,7 @@ def hand_over(*, dataset: Dataset, to: Any, by: Any) -> None:
     )
 
 
-def touched(dataset: Dataset) -> Touched:
-    """The versions, model versions and reports that an erasure would reach."""
-    versions = list(dataset.versions.all())
-    models = [
-        model_version
-        for model in dataset.models.all()
-        for model_version in model.versions.all()
-    ]
-    reports = [report for version in versions for report in version.reports.all()]
-    reports += [report for model in models for report in model.reports.all()]
-    return Touched(versions=versions, models=models, reports=reports)
-
-
-@transaction.atomic
-def erase(*, dataset: Dataset, by: Any, confirm: str, with_models: bool) -> Touched:
-    """Destroy the keys of every version, and of the models if asked.
-
-    The ledger, the audit trail and the reports stay. `confirm` is the dataset's name.
-    """
-    row = Dataset.objects.select_for_update().get(pk=dataset.pk)
-    if row.erased_at is not None:
-        raise Conflict("The dataset was erased already.", code="erased")
-    if confirm != row.name:
-        raise DataError("Type the dataset's name to confirm.", code="confirm")
-    if Job.objects.open().filter(spec__dataset=str(row.pk)).exists():
-        raise Conflict(
-            "A job on this dataset is queued or running. Cancel it first.",
-            code="busy",
-        )
-    reached = touched(row)
-    now = timezone.now()
-    for thing in [*reached.versions, *(reached.models if with_models else [])]:
-        keys.destroy(thing.key)
-        thing.erased_at = now
-        thing.save(update_fields=["erased_at"])
-    row.erased_at = now
-    row.save(update_fields=["erased_at"])
-    audit.record(
-        actor=by,
-        action="dataset.erase",
-        target=row,
-        versions=[str(version.pk) for version in reached.versions],
-        models=[str(model.pk) for model in reached.models],
-        models_erased=with_models,
-    )
-    return reached
+def require_owner(dataset: Dataset, by: Any) -> None:
+    """Handing over and erasing are the owner's, not of those who may manage."""
+    if dataset.owner_id != by.pk:
+        raise NotAllowed("Only the owner of the dataset can do this.")

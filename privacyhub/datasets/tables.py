@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -18,16 +18,19 @@ from privacyhub.datasets import storage
 from privacyhub.datasets.models import Version
 from privacyhub.engines import tables
 from privacyhub.governance import keys
-from privacyhub.governance.models import DataKey
 
 
 @dataclass(frozen=True)
 class Written:
-    """An encrypted table on disk that no version names yet."""
+    """An encrypted table on disk that no version names yet.
+
+    Its key is stored when a version is published and not before: what a crash leaves
+    behind can be read by nobody.
+    """
 
     version_id: uuid.UUID
     file: str
-    key: DataKey
+    secret: bytes = field(repr=False)
     manifest: tables.Manifest
     fingerprint: str
 
@@ -44,19 +47,17 @@ def write(batches: Iterable[pa.RecordBatch], *, schema: pa.Schema) -> Written:
 def write_frame(frame: pl.DataFrame) -> Written:
     """Write a derived table that has its row ids already (`ROW_ID` first)."""
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    fields = [
-        field.with_nullable(field.name != tables.ROW_ID) for field in table.schema
-    ]
-    schema = pa.schema([_plain(field) for field in fields])
+    fields = [one.with_nullable(one.name != tables.ROW_ID) for one in table.schema]
+    schema = pa.schema([_plain(one) for one in fields])
     return _write(table.cast(schema).to_batches(), schema=schema)
 
 
-def _plain(field: pa.Field) -> pa.Field:
+def _plain(one: pa.Field) -> pa.Field:
     """Polars writes large strings and categoricals; the store keeps plain ones."""
-    kind = field.type
+    kind = one.type
     if pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        return field.with_type(pa.string())
-    return field
+        return one.with_type(pa.string())
+    return one
 
 
 def _write(
@@ -66,16 +67,16 @@ def _write(
     fingerprints: tables.RowIds | None = None,
 ) -> Written:
     version_id = uuid.uuid4()
-    key, plain = keys.create(purpose="version")
+    secret = tables.new_key()
     file = storage.new_name("tables", "parquet")
     manifest = tables.write_table(
-        storage.path_of(file), batches, schema=schema, key=plain, aad=str(version_id)
+        storage.path_of(file), batches, schema=schema, key=secret, aad=str(version_id)
     )
     found = fingerprints.fingerprint if fingerprints else None
     return Written(
         version_id=version_id,
         file=file,
-        key=key,
+        secret=secret,
         manifest=manifest,
         fingerprint=found.hexdigest() if found else "",
     )
@@ -84,7 +85,6 @@ def _write(
 def discard(written: Written) -> None:
     """Undo `write` when its version was not published."""
     storage.remove(written.file)
-    keys.destroy(written.key)
 
 
 def _where(version: Version) -> dict[str, Any]:
@@ -111,5 +111,5 @@ def batches(
 def profile(version: Version) -> dict[str, Any]:
     """The steward's profile: it holds values of the data."""
     return keys.unseal_json(
-        version.sealed_profile, key=version.key, context=str(version.pk)
+        bytes(version.sealed_profile), key=version.key, context=str(version.pk)
     )

@@ -14,6 +14,12 @@ from privacyhub.governance.models import DataKey
 from privacyhub.training.models import Model, ModelVersion
 
 
+class PredictionBatchQuerySet(models.QuerySet["PredictionBatch"]):
+    def visible_to(self, user: Any) -> PredictionBatchQuerySet:
+        """Who asked for it sees it, nobody else: its file holds their rows' answers."""
+        return self.filter(requested_by=user)
+
+
 class PredictionBatch(models.Model):
     """The rows of one file, predicted by a job; the result is an encrypted CSV."""
 
@@ -32,6 +38,8 @@ class PredictionBatch(models.Model):
         DataKey, null=True, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = PredictionBatchQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at"]

@@ -13,4 +13,7 @@ class GovernanceConfig(AppConfig):
         from privacyhub.governance import hooks
 
         registry.when_accepted(hooks.job_accepted)
+        registry.when_starting(hooks.job_starting)
+        registry.when_finishing(hooks.job_finishing)
+        registry.when_cancel_asked(hooks.cancel_asked)
         registry.when_ended(hooks.job_ended)

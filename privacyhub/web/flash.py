@@ -11,11 +11,21 @@ from django.core.exceptions import PermissionDenied
 from django.forms import BaseForm
 from django.http import HttpRequest
 
-from jobs.states import TooManyJobs
+from jobs.states import NotRepeatable, TooManyJobs
+from privacyhub.accounts.errors import AccountError
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.datasets.errors import DataError
 from privacyhub.governance.keys import KeyDestroyed
 from privacyhub.governance.ledger import BudgetRefused, LedgerError
+
+_REFUSALS = (
+    AccountError,
+    BudgetRefused,
+    DataError,
+    LedgerError,
+    NotRepeatable,
+    TooManyJobs,
+)
 
 
 @dataclass
@@ -36,7 +46,7 @@ def explained(request: HttpRequest, form: BaseForm | None = None) -> Iterator[Ou
         yield outcome
     except NotAllowed as error:
         raise PermissionDenied(error.message) from error
-    except (DataError, BudgetRefused, LedgerError, TooManyJobs) as error:
+    except _REFUSALS as error:
         outcome.ok = False
         _tell(request, form, str(error))
     except KeyDestroyed:

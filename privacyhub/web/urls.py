@@ -8,6 +8,7 @@ from privacyhub.web import (
     audit,
     datasets,
     feedback,
+    health,
     home,
     jobs,
     ledgers,
@@ -16,13 +17,16 @@ from privacyhub.web import (
     sharing,
     trained_models,
     training,
+    users,
     versions,
 )
 
 app_name = "web"
 urlpatterns = [
     *home.urlpatterns,
+    *health.urlpatterns,
     *account.urlpatterns,
+    *users.urlpatterns,
     *datasets.urlpatterns,
     *versions.urlpatterns,
     *sharing.urlpatterns,

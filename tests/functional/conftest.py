@@ -84,6 +84,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     """The hub as `make run` starts it, on a port, folder and database of its own."""
     var = tmp_path_factory.mktemp("hub")
     environment = {**os.environ, "PRIVACYHUB_VAR": str(var)}
+    environment["DJANGO_SETTINGS_MODULE"] = "privacyhub.settings"
     url = os.environ.get("DATABASE_URL", "")
     if url:
         environment["DATABASE_URL"] = own_database(url)
@@ -119,7 +120,7 @@ def _wait_until_ready(address: str, server: subprocess.Popen[bytes]) -> None:
         try:
             if requests.get(f"{address}/readyz", timeout=5).ok:
                 return
-        except requests.ConnectionError:
+        except requests.RequestException:
             pass
         time.sleep(0.3)
     pytest.fail("the hub did not become ready")
@@ -159,7 +160,7 @@ def sign_in(hub: RunningHub, browser: Browser) -> Iterator[Callable[..., Page]]:
         )
         page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
         page.goto("/login/")
-        page.get_by_label("User name").fill(role)
+        page.get_by_label("Username").fill(role)
         page.get_by_label("Password", exact=True).fill(hub.passwords[role])
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_url(f"{hub.address}/")

@@ -130,7 +130,7 @@ def test_commands_of_compose_start_in_a_clean_environment(
 def _answers(port: int) -> bool:
     try:
         return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=2).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

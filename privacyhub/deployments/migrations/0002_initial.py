@@ -6,57 +6,88 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('datasets', '0002_initial'),
-        ('deployments', '0001_initial'),
-        ('governance', '0001_initial'),
-        ('jobs', '0001_initial'),
-        ('training', '0001_initial'),
+        ("datasets", "0002_initial"),
+        ("deployments", "0001_initial"),
+        ("governance", "0001_initial"),
+        ("jobs", "0001_initial"),
+        ("training", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='prediction',
-            name='model_version',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='predictions', to='training.modelversion'),
+            model_name="prediction",
+            name="model_version",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="predictions",
+                to="training.modelversion",
+            ),
         ),
         migrations.AddField(
-            model_name='prediction',
-            name='requested_by',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="prediction",
+            name="requested_by",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='predictionbatch',
-            name='job',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='batch', to='jobs.job'),
+            model_name="predictionbatch",
+            name="job",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="batch",
+                to="jobs.job",
+            ),
         ),
         migrations.AddField(
-            model_name='predictionbatch',
-            name='key',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='governance.datakey'),
+            model_name="predictionbatch",
+            name="key",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="governance.datakey",
+            ),
         ),
         migrations.AddField(
-            model_name='predictionbatch',
-            name='model_version',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='batches', to='training.modelversion'),
+            model_name="predictionbatch",
+            name="model_version",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="batches",
+                to="training.modelversion",
+            ),
         ),
         migrations.AddField(
-            model_name='predictionbatch',
-            name='requested_by',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="predictionbatch",
+            name="requested_by",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='predictionbatch',
-            name='upload',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, to='datasets.upload'),
+            model_name="predictionbatch",
+            name="upload",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, to="datasets.upload"
+            ),
         ),
         migrations.AddField(
-            model_name='prediction',
-            name='batch',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='predictions', to='deployments.predictionbatch'),
+            model_name="prediction",
+            name="batch",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="predictions",
+                to="deployments.predictionbatch",
+            ),
         ),
     ]

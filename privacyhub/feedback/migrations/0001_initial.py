@@ -8,7 +8,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -17,25 +16,72 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Feedback',
+            name="Feedback",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('rating', models.PositiveSmallIntegerField()),
-                ('problem', models.CharField(choices=[('wrong', 'Predictions are wrong'), ('group', 'Wrong for a certain group'), ('outdated', 'The world has changed since'), ('privacy', 'A privacy concern'), ('unclear', 'Hard to understand or use'), ('none', 'No problem, praise')], max_length=10)),
-                ('group', models.CharField(blank=True, max_length=200)),
-                ('text', models.TextField(blank=True)),
-                ('corrections_count', models.PositiveIntegerField(default=0)),
-                ('sealed_corrections', models.BinaryField(null=True)),
-                ('state', models.CharField(choices=[('open', 'Open'), ('accepted', 'Accepted'), ('declined', 'Declined')], default='open', max_length=10)),
-                ('decided_at', models.DateTimeField(null=True)),
-                ('reason', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('author', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='feedback', to=settings.AUTH_USER_MODEL)),
-                ('decided_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("rating", models.PositiveSmallIntegerField()),
+                (
+                    "problem",
+                    models.CharField(
+                        choices=[
+                            ("wrong", "Predictions are wrong"),
+                            ("group", "Wrong for a certain group"),
+                            ("outdated", "The world has changed since"),
+                            ("privacy", "A privacy concern"),
+                            ("unclear", "Hard to understand or use"),
+                            ("none", "No problem, praise"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("group", models.CharField(blank=True, max_length=200)),
+                ("text", models.TextField(blank=True)),
+                ("corrections_count", models.PositiveIntegerField(default=0)),
+                ("sealed_corrections", models.BinaryField(null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("open", "Open"),
+                            ("accepted", "Accepted"),
+                            ("declined", "Declined"),
+                        ],
+                        default="open",
+                        max_length=10,
+                    ),
+                ),
+                ("decided_at", models.DateTimeField(null=True)),
+                ("reason", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "author",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="feedback",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "decided_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'feedback',
-                'ordering': ['-created_at'],
+                "verbose_name_plural": "feedback",
+                "ordering": ["-created_at"],
             },
         ),
     ]

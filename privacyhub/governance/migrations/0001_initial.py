@@ -8,162 +8,349 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
-        ('datasets', '0001_initial'),
+        ("auth", "0012_alter_user_first_name_max_length"),
+        ("datasets", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AuditHead',
+            name="AuditHead",
             fields=[
-                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ('sequence', models.BigIntegerField(default=0)),
-                ('hash', models.CharField(default='0000000000000000000000000000000000000000000000000000000000000000', max_length=64)),
+                (
+                    "id",
+                    models.PositiveSmallIntegerField(
+                        default=1, primary_key=True, serialize=False
+                    ),
+                ),
+                ("sequence", models.BigIntegerField(default=0)),
+                (
+                    "hash",
+                    models.CharField(
+                        default="0000000000000000000000000000000000000000000000000000000000000000",
+                        max_length=64,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Ledger',
+            name="Ledger",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=200)),
-                ('unit', models.CharField(choices=[('record', 'one record'), ('key', 'all records of one unit key')], default='record', max_length=10)),
-                ('unit_key', models.CharField(blank=True, max_length=200)),
-                ('most_rows_per_unit', models.PositiveIntegerField(default=1)),
-                ('relation', models.CharField(default='add/remove', editable=False, max_length=20)),
-                ('declared_units', models.PositiveBigIntegerField(null=True)),
-                ('epsilon_cap', models.CharField(blank=True, max_length=40)),
-                ('delta_cap', models.CharField(blank=True, max_length=40)),
-                ('orders', models.JSONField()),
-                ('cap_vector', models.JSONField(default=list)),
-                ('spent_train', models.JSONField(default=list)),
-                ('spent_heldout', models.JSONField(default=list)),
-                ('reserved_train', models.JSONField(default=list)),
-                ('reserved_heldout', models.JSONField(default=list)),
-                ('spent_delta', models.CharField(default='0', max_length=40)),
-                ('reserved_delta', models.CharField(default='0', max_length=40)),
-                ('fingerprint', models.CharField(max_length=64, unique=True)),
-                ('uncovered_release_at', models.DateTimeField(null=True)),
-                ('fixed_at', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("name", models.CharField(max_length=200)),
+                (
+                    "unit",
+                    models.CharField(
+                        choices=[
+                            ("record", "one record"),
+                            ("key", "all records of one unit key"),
+                        ],
+                        default="record",
+                        max_length=10,
+                    ),
+                ),
+                ("unit_key", models.CharField(blank=True, max_length=200)),
+                ("most_rows_per_unit", models.PositiveIntegerField(default=1)),
+                (
+                    "relation",
+                    models.CharField(
+                        default="add/remove", editable=False, max_length=20
+                    ),
+                ),
+                ("declared_units", models.PositiveBigIntegerField(null=True)),
+                ("epsilon_cap", models.CharField(blank=True, max_length=40)),
+                ("delta_cap", models.CharField(blank=True, max_length=40)),
+                ("orders", models.JSONField()),
+                ("cap_vector", models.JSONField(default=list)),
+                ("spent_train", models.JSONField(default=list)),
+                ("spent_heldout", models.JSONField(default=list)),
+                ("reserved_train", models.JSONField(default=list)),
+                ("reserved_heldout", models.JSONField(default=list)),
+                ("spent_delta", models.CharField(default="0", max_length=40)),
+                ("reserved_delta", models.CharField(default="0", max_length=40)),
+                ("fingerprint", models.CharField(max_length=64, unique=True)),
+                ("uncovered_release_at", models.DateTimeField(null=True)),
+                ("fixed_at", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='LedgerEntry',
+            name="LedgerEntry",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('at', models.DateTimeField(auto_now_add=True)),
-                ('kind', models.CharField(choices=[('reserve', 'Reserved'), ('charge', 'Charged'), ('settle', 'Settled'), ('release', 'Released'), ('refused', 'Refused'), ('cap', 'Cap set'), ('uncovered', 'Release not covered'), ('steward_read', 'Steward-only read')], max_length=12)),
-                ('part', models.CharField(choices=[('all', 'all units'), ('train', 'training units'), ('heldout', 'held-out units')], default='all', max_length=10)),
-                ('actor', models.CharField(max_length=150)),
-                ('recipient', models.CharField(blank=True, max_length=150)),
-                ('run_id', models.UUIDField(null=True)),
-                ('purpose', models.CharField(blank=True, max_length=40)),
-                ('event', models.JSONField(null=True)),
-                ('vector', models.JSONField(default=list)),
-                ('delta', models.CharField(default='0', max_length=40)),
-                ('epsilon', models.CharField(blank=True, max_length=40)),
-                ('at_delta', models.CharField(blank=True, max_length=40)),
-                ('used', models.CharField(blank=True, max_length=40)),
-                ('note', models.CharField(blank=True, max_length=300)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("reserve", "Reserved"),
+                            ("charge", "Charged"),
+                            ("settle", "Settled"),
+                            ("release", "Released"),
+                            ("refused", "Refused"),
+                            ("cap", "Cap set"),
+                            ("uncovered", "Release not covered"),
+                            ("steward_read", "Steward-only read"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "part",
+                    models.CharField(
+                        choices=[
+                            ("all", "all units"),
+                            ("train", "training units"),
+                            ("heldout", "held-out units"),
+                        ],
+                        default="all",
+                        max_length=10,
+                    ),
+                ),
+                ("actor", models.CharField(max_length=150)),
+                ("recipient", models.CharField(blank=True, max_length=150)),
+                ("run_id", models.UUIDField(null=True)),
+                ("purpose", models.CharField(blank=True, max_length=40)),
+                ("event", models.JSONField(null=True)),
+                ("vector", models.JSONField(default=list)),
+                ("delta", models.CharField(default="0", max_length=40)),
+                ("epsilon", models.CharField(blank=True, max_length=40)),
+                ("at_delta", models.CharField(blank=True, max_length=40)),
+                ("used", models.CharField(blank=True, max_length=40)),
+                ("note", models.CharField(blank=True, max_length=300)),
             ],
             options={
-                'verbose_name_plural': 'ledger entries',
-                'ordering': ['-id'],
+                "verbose_name_plural": "ledger entries",
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Reservation',
+            name="Reservation",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('run_id', models.UUIDField()),
-                ('purpose', models.CharField(max_length=40)),
-                ('part', models.CharField(choices=[('all', 'all units'), ('train', 'training units'), ('heldout', 'held-out units')], max_length=10)),
-                ('state', models.CharField(choices=[('reserved', 'Reserved'), ('active', 'Active'), ('settled', 'Settled'), ('released', 'Released')], default='reserved', max_length=10)),
-                ('event', models.JSONField()),
-                ('unit', models.CharField(choices=[('record', 'one record'), ('key', 'all records of one unit key')], max_length=10)),
-                ('relation', models.CharField(max_length=20)),
-                ('vector', models.JSONField()),
-                ('delta', models.CharField(default='0', max_length=40)),
-                ('charged', models.JSONField()),
-                ('charged_delta', models.CharField(default='0', max_length=40)),
-                ('epsilon', models.CharField(max_length=40)),
-                ('at_delta', models.CharField(max_length=40)),
-                ('recipient', models.CharField(max_length=150)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("run_id", models.UUIDField()),
+                ("purpose", models.CharField(max_length=40)),
+                (
+                    "part",
+                    models.CharField(
+                        choices=[
+                            ("all", "all units"),
+                            ("train", "training units"),
+                            ("heldout", "held-out units"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("reserved", "Reserved"),
+                            ("active", "Active"),
+                            ("settled", "Settled"),
+                            ("released", "Released"),
+                        ],
+                        default="reserved",
+                        max_length=10,
+                    ),
+                ),
+                ("event", models.JSONField()),
+                (
+                    "unit",
+                    models.CharField(
+                        choices=[
+                            ("record", "one record"),
+                            ("key", "all records of one unit key"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("relation", models.CharField(max_length=20)),
+                ("vector", models.JSONField()),
+                ("delta", models.CharField(default="0", max_length=40)),
+                ("charged", models.JSONField()),
+                ("charged_delta", models.CharField(default="0", max_length=40)),
+                ("epsilon", models.CharField(max_length=40)),
+                ("at_delta", models.CharField(max_length=40)),
+                ("recipient", models.CharField(max_length=150)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='AuditEvent',
+            name="AuditEvent",
             fields=[
-                ('sequence', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('at', models.DateTimeField()),
-                ('actor_id', models.CharField(blank=True, max_length=40)),
-                ('actor', models.CharField(max_length=150)),
-                ('action', models.CharField(max_length=60)),
-                ('object_type', models.CharField(blank=True, max_length=40)),
-                ('object_id', models.CharField(blank=True, max_length=40)),
-                ('detail', models.JSONField(default=dict)),
-                ('canonical', models.TextField()),
-                ('previous_hash', models.CharField(max_length=64)),
-                ('hash', models.CharField(max_length=64)),
+                ("sequence", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("at", models.DateTimeField()),
+                ("actor_id", models.CharField(blank=True, max_length=40)),
+                ("actor", models.CharField(max_length=150)),
+                ("action", models.CharField(max_length=60)),
+                ("object_type", models.CharField(blank=True, max_length=40)),
+                ("object_id", models.CharField(blank=True, max_length=40)),
+                ("detail", models.JSONField(default=dict)),
+                ("canonical", models.TextField()),
+                ("previous_hash", models.CharField(max_length=64)),
+                ("hash", models.CharField(max_length=64)),
             ],
             options={
-                'ordering': ['-sequence'],
-                'indexes': [models.Index(fields=['object_type', 'object_id'], name='governance__object__d13f94_idx'), models.Index(fields=['action'], name='governance__action_a0b3a0_idx'), models.Index(fields=['at'], name='governance__at_4cbc46_idx')],
+                "ordering": ["-sequence"],
+                "indexes": [
+                    models.Index(
+                        fields=["object_type", "object_id"],
+                        name="governance__object__d13f94_idx",
+                    ),
+                    models.Index(
+                        fields=["action"], name="governance__action_a0b3a0_idx"
+                    ),
+                    models.Index(fields=["at"], name="governance__at_4cbc46_idx"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='CapRequest',
+            name="CapRequest",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('epsilon_cap', models.CharField(max_length=40)),
-                ('reason', models.TextField()),
-                ('requested_at', models.DateTimeField(auto_now_add=True)),
-                ('decided_at', models.DateTimeField(null=True)),
-                ('approved', models.BooleanField(null=True)),
-                ('decided_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('requested_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("epsilon_cap", models.CharField(max_length=40)),
+                ("reason", models.TextField()),
+                ("requested_at", models.DateTimeField(auto_now_add=True)),
+                ("decided_at", models.DateTimeField(null=True)),
+                ("approved", models.BooleanField(null=True)),
+                (
+                    "decided_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "requested_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-requested_at'],
+                "ordering": ["-requested_at"],
             },
         ),
         migrations.CreateModel(
-            name='DataKey',
+            name="DataKey",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('purpose', models.CharField(max_length=40)),
-                ('kek', models.CharField(max_length=40)),
-                ('wrapped', models.BinaryField(null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('destroyed_at', models.DateTimeField(null=True)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("purpose", models.CharField(max_length=40)),
+                ("kek", models.CharField(max_length=40)),
+                ("wrapped", models.BinaryField(null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("destroyed_at", models.DateTimeField(null=True)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('destroyed_at', None), ('wrapped', None), _connector='OR'), name='destroyed_key_is_gone')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("destroyed_at", None), ("wrapped", None), _connector="OR"
+                        ),
+                        name="destroyed_key_is_gone",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Grant',
+            name="Grant",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('right', models.CharField(choices=[('view', 'View'), ('use', 'Use'), ('manage', 'Manage')], max_length=10)),
-                ('given_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(null=True)),
-                ('dataset', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='grants', to='datasets.dataset')),
-                ('given_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='grants_given', to=settings.AUTH_USER_MODEL)),
-                ('group', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, to='auth.group')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "right",
+                    models.CharField(
+                        choices=[
+                            ("view", "View"),
+                            ("use", "Use"),
+                            ("manage", "Manage"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("given_at", models.DateTimeField(auto_now_add=True)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(null=True)),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="grants",
+                        to="datasets.dataset",
+                    ),
+                ),
+                (
+                    "given_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="grants_given",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "group",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        to="auth.group",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['given_at'],
+                "ordering": ["given_at"],
             },
         ),
     ]

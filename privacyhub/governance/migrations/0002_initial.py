@@ -6,69 +6,119 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('assessment', '0002_initial'),
-        ('datasets', '0002_initial'),
-        ('governance', '0001_initial'),
-        ('training', '0001_initial'),
+        ("assessment", "0002_initial"),
+        ("datasets", "0002_initial"),
+        ("governance", "0001_initial"),
+        ("training", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='grant',
-            name='model',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='grants', to='training.model'),
+            model_name="grant",
+            name="model",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="grants",
+                to="training.model",
+            ),
         ),
         migrations.AddField(
-            model_name='grant',
-            name='report',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='grants', to='assessment.report'),
+            model_name="grant",
+            name="report",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="grants",
+                to="assessment.report",
+            ),
         ),
         migrations.AddField(
-            model_name='grant',
-            name='user',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='grants', to=settings.AUTH_USER_MODEL),
+            model_name="grant",
+            name="user",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="grants",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='grant',
-            name='version',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='grants', to='datasets.version'),
+            model_name="grant",
+            name="version",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="grants",
+                to="datasets.version",
+            ),
         ),
         migrations.AddField(
-            model_name='ledger',
-            name='split_key',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='governance.datakey'),
+            model_name="ledger",
+            name="split_key",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, to="governance.datakey"
+            ),
         ),
         migrations.AddField(
-            model_name='caprequest',
-            name='ledger',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='cap_requests', to='governance.ledger'),
+            model_name="caprequest",
+            name="ledger",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="cap_requests",
+                to="governance.ledger",
+            ),
         ),
         migrations.AddField(
-            model_name='ledgerentry',
-            name='ledger',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='governance.ledger'),
+            model_name="ledgerentry",
+            name="ledger",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="entries",
+                to="governance.ledger",
+            ),
         ),
         migrations.AddField(
-            model_name='reservation',
-            name='by',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="reservation",
+            name="by",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='reservation',
-            name='ledger',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='reservations', to='governance.ledger'),
+            model_name="reservation",
+            name="ledger",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="reservations",
+                to="governance.ledger",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='grant',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('group__isnull', False), ('user', None)), models.Q(('group', None), ('user__isnull', False)), _connector='OR'), name='grant_to_user_or_group'),
+            model_name="grant",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("group__isnull", False), ("user", None)),
+                    models.Q(("group", None), ("user__isnull", False)),
+                    _connector="OR",
+                ),
+                name="grant_to_user_or_group",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='reservation',
-            constraint=models.UniqueConstraint(fields=('ledger', 'run_id', 'purpose'), name='reservation_once'),
+            model_name="reservation",
+            constraint=models.UniqueConstraint(
+                fields=("ledger", "run_id", "purpose"), name="reservation_once"
+            ),
         ),
     ]

@@ -36,9 +36,7 @@ def brute_force(releases: list[tuple[Version, list[str]]]) -> int:
             hidden = all(value == "*" for value in values)
             classes[row[ROW_ID]].append("hidden" if hidden else values)
     shown = [
-        tuple(told)
-        for told in classes.values()
-        if any(one != "hidden" for one in told)
+        tuple(told) for told in classes.values() if any(one != "hidden" for one in told)
     ]
     return min(Counter(shown).values())
 

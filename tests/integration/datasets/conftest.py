@@ -99,15 +99,3 @@ def parquet() -> Callable[[bytes], bytes]:
         return buffer.getvalue()
 
     return convert
-
-
-@pytest.fixture(autouse=True)
-def _until_jobs_routes_exist(monkeypatch: pytest.MonkeyPatch) -> None:  # TEMPORARY
-    from django.urls import NoReverseMatch, reverse
-
-    try:
-        reverse("api:job", args=["6f1c4f4e-0000-4000-8000-000000000000"])
-    except NoReverseMatch:
-        monkeypatch.setattr(
-            "privacyhub.api.answers.reverse", lambda _, args: f"/api/v1/jobs/{args[0]}/"
-        )

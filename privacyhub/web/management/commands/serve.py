@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from argparse import ArgumentParser
-from types import FrameType
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from django.conf import settings
@@ -20,11 +19,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from privacyhub import processes
+from privacyhub.assessment import report_pdf
 
 LOGS = Path(settings.VAR_DIR) / "log"
 READY_WITHIN = 60.0
 GRACE = 25.0
-PDF_PACKAGES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 
 
 class Hub:
@@ -94,19 +93,8 @@ def prepare(out: Any) -> None:
     """Database and a word on what is missing for PDFs."""
     call_command("migrate", verbosity=0)
     connection.close()
-    if not pdf_works():
-        out.write(
-            "PDF reports need system libraries that are not installed: "
-            f"apt-get install {PDF_PACKAGES}. Everything else works."
-        )
-
-
-def pdf_works() -> bool:
-    """Whether WeasyPrint finds its libraries, asked in a process of its own."""
-    asked = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", "import weasyprint"], capture_output=True, check=False
-    )
-    return asked.returncode == 0
+    if not report_pdf.is_available():
+        out.write(f"{report_pdf.MISSING}. Everything else works.")
 
 
 def stop_on_sigterm() -> None:
@@ -118,6 +106,7 @@ def stop_on_sigterm() -> None:
 
 class Command(BaseCommand):
     help = "Serve the hub: all of it, or only web, worker or beat."
+    requires_system_checks: list[str] = []  # they import every page: twice the start
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("process", nargs="?", choices=["web", "worker", "beat"])

@@ -1,0 +1,53 @@
+"""The process beside each worker: says that the worker lives, and reaps lost jobs.
+
+Every worker's keeper reaps; the conditional writes of `services.reap` make that
+harmless. It ends when its worker does: `python -m jobs.keeper NAME QUEUES`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "privacyhub.settings")
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.db import Error, connection  # noqa: E402
+
+from jobs import services  # noqa: E402
+
+logger = logging.getLogger(__name__)
+
+
+def main(name: str, queues: str) -> None:
+    """Beat and reap until the parent process is gone."""
+    # A terminal's Ctrl-C reaches us too; the worker may still have jobs to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+    while os.getppid() == parent:
+        try:
+            services.say_that_it_lives(name=name, queues=queues)
+            services.reap()
+        except Error:
+            logger.warning("the database did not answer the keeper", exc_info=True)
+        except Exception:
+            logger.exception("the keeper's round broke")
+        connection.close()
+        _wait(parent)
+    services.say_goodbye(name=name)
+
+
+def _wait(parent: int) -> None:
+    until = time.monotonic() + settings.JOB_REAP_EVERY.total_seconds()
+    while time.monotonic() < until and os.getppid() == parent:
+        time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

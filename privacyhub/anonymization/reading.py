@@ -1,0 +1,110 @@
+"""Looks at private rows around a run: the live risk, and rows before and after.
+
+Both are steward-only reads and on the record; the live risk, which a page asks for
+again and again, once an hour for each person and ledger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+from django.db import transaction
+from django.utils import timezone
+
+from privacyhub.anonymization.models import AnonymizationRun
+from privacyhub.anonymization.services import require_manager
+from privacyhub.datasets import tables
+from privacyhub.datasets.errors import Conflict, DataError
+from privacyhub.datasets.models import Version
+from privacyhub.datasets.services import require_open
+from privacyhub.engines import anonymize as an
+from privacyhub.governance import audit, ledger
+from privacyhub.governance.models import EntryKind
+
+NOTED_AGAIN = timedelta(hours=1)
+SHOWN_ROWS = 8
+LIVE_RISK = "risk of quasi-identifiers"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same rows before and after, cell by cell; None is a missing cell."""
+
+    columns: list[str]
+    before: list[tuple[Any, ...]]
+    after: list[tuple[Any, ...]]
+
+    @property
+    def pairs(self) -> list[list[tuple[Any, Any]]]:
+        """For each row its (before, after) cells."""
+        return [
+            list(zip(old, new, strict=True))
+            for old, new in zip(self.before, self.after, strict=True)
+        ]
+
+
+def live_risk(*, version: Version, columns: list[str], by: Any) -> an.risk.Risk:
+    """How risky the columns are as they stand, for the steward's own screen."""
+    require_manager(version=version, by=by)
+    require_open(version)
+    if not columns:
+        raise DataError("Choose at least one quasi-identifier.", code="none")
+    known = set(version.columns.values_list("name", flat=True))
+    for name in columns:
+        if name not in known:
+            raise DataError(
+                f"This version has no column “{name}”.", code="no_column", column=name
+            )
+    _note_once(version=version, by=by, purpose=LIVE_RISK)
+    frame = tables.load(version, columns=columns)
+    return an.risk.measure(frame, columns)
+
+
+def _note_once(*, version: Version, by: Any, purpose: str) -> None:
+    since = timezone.now() - NOTED_AGAIN
+    fresh = [
+        account
+        for account in version.ledgers.all()
+        if not account.entries.filter(
+            kind=EntryKind.STEWARD_READ,
+            actor=by.username,
+            purpose=purpose,
+            at__gt=since,
+        ).exists()
+    ]
+    if fresh:
+        ledger.note_steward_read(ledgers=fresh, by=by, purpose=purpose)
+
+
+def compare_rows(*, run: AnonymizationRun, by: Any) -> Comparison:
+    """The first rows of a release beside the rows they were made of."""
+    release, source = run.release, run.version
+    require_manager(version=source, by=by)
+    require_open(source)
+    if release is None:
+        raise Conflict("This run has released nothing.", code="no_release")
+    require_open(release)
+    columns = list(release.columns.order_by("position").values_list("name", flat=True))
+    first = [name for name in run.policy["quasi_identifiers"] if name in columns]
+    columns = first + [name for name in columns if name not in first]
+    with transaction.atomic():
+        ledger.note_steward_read(
+            ledgers=source.ledgers.all(), by=by, purpose="compare rows"
+        )
+        audit.record(
+            actor=by, action="anonymization.compare", target=run, rows=SHOWN_ROWS
+        )
+    return Comparison(
+        columns=columns,
+        before=_head(source, columns),
+        after=_head(release, columns),
+    )
+
+
+def _head(version: Version, columns: list[str]) -> list[tuple[Any, ...]]:
+    batch = next(iter(tables.batches(version, columns=columns)))
+    frame = pl.DataFrame(pl.from_arrow(batch))
+    return frame.select(columns).head(SHOWN_ROWS).rows()

@@ -1,0 +1,93 @@
+"""Lines of the ledger: appended under a row lock, never changed.
+
+Ledgers are locked in the order of their ids, and before the audit trail's head, so
+that two transactions never wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from privacyhub.governance import audit
+from privacyhub.governance.balances import BudgetRefused, balance
+from privacyhub.governance.models import EntryKind, Ledger, LedgerEntry, Reservation
+
+
+def locked(ledgers: Iterable[Ledger]) -> list[Ledger]:
+    """Row locks in id order, so that two runs never wait for each other."""
+    ids = [ledger.pk for ledger in ledgers]
+    return list(Ledger.objects.select_for_update().filter(pk__in=ids).order_by("pk"))
+
+
+def locked_reservations(run_id: UUID, purpose: str | None = None) -> list[Reservation]:
+    held = Reservation.objects.filter(run_id=run_id)
+    if purpose is not None:
+        held = held.filter(purpose=purpose)
+    ledgers = {row.pk: row for row in locked([r.ledger for r in held])}
+    rows = list(held.select_for_update().order_by("ledger_id", "purpose"))
+    for row in rows:
+        row.ledger = ledgers[row.ledger_id]
+    return rows
+
+
+def append(row: Ledger, kind: EntryKind, *, by: Any, **values: Any) -> None:
+    used = str(balance(row).spent) if row.is_declared else ""
+    LedgerEntry.objects.create(
+        ledger=row, kind=kind, actor=by.username, used=used, **values
+    )
+
+
+def record_refusal(*, refused: BudgetRefused, by: Any) -> None:
+    """Put a refusal on the record, after its transaction was rolled back."""
+    with transaction.atomic():
+        row = Ledger.objects.select_for_update().get(pk=refused.ledger.pk)
+        append(row, EntryKind.REFUSED, by=by, purpose=refused.purpose)
+        audit.record(
+            actor=by, action="ledger.refuse", target=row, purpose=refused.purpose
+        )
+
+
+@transaction.atomic
+def note_uncovered_release(
+    *,
+    ledgers: Iterable[Ledger],
+    by: Any,
+    recipient: str,
+    purpose: str,
+    note: str,
+    run_id: UUID | None = None,
+) -> None:
+    """Log a release without formal privacy: from now on totals say so."""
+    for row in locked(ledgers):
+        row.uncovered_release_at = row.uncovered_release_at or timezone.now()
+        row.save()
+        append(
+            row,
+            EntryKind.UNCOVERED,
+            by=by,
+            run_id=run_id,
+            purpose=purpose,
+            recipient=recipient,
+            note=note,
+        )
+
+
+@transaction.atomic
+def note_steward_read(
+    *, ledgers: Iterable[Ledger], by: Any, purpose: str, run_id: UUID | None = None
+) -> None:
+    """Log a read whose result stays with stewards."""
+    for row in locked(ledgers):
+        append(
+            row,
+            EntryKind.STEWARD_READ,
+            by=by,
+            run_id=run_id,
+            purpose=purpose,
+            recipient="stewards only",
+        )

@@ -1,0 +1,112 @@
+"""The guarantee of a trained model, as its file, its page and its reports tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from privacyhub.datasets.models import Version, VersionKind
+from privacyhub.engines.dp.events import Event, PoissonGaussianEvent
+from privacyhub.engines.dp.guarantee import TRAINED_ON_ANONYMIZED, guarantee_of
+from privacyhub.governance.models import Ledger
+from privacyhub.training.plans import Plan, unit_in_words
+from privacyhub.training.recipes import RecipeSpec
+
+RANDOMNESS = (
+    "Batches and noise come from generators seeded with 256 bits of the operating "
+    "system's entropy, never from a user's seed, and the seed is not kept."
+)
+FLOATING_POINT = (
+    "Training noise is normal noise in 32-bit floating point; the guarantee holds for "
+    "the ideal mechanism and leaves attacks on floating point aside. DP statistics and "
+    "metrics take their noise from OpenDP, whose samplers are exact."
+)
+_ALWAYS_OUTSIDE = (
+    "The choice of columns, target and settings, as far as it was made after looking "
+    "at the data.",
+    "Exact metrics, which stay with stewards.",
+)
+_PACKAGES = ("dp-accounting", "tensorflow", "tensorflow-privacy", "opendp", "numpy")
+
+
+def private(
+    *,
+    recipe: RecipeSpec,
+    plan: Plan,
+    account: Ledger,
+    source: Version,
+    executed: PoissonGaussianEvent,
+    column_sources: Mapping[str, str],
+) -> dict[str, Any]:
+    """Of a run with privacy. `executed`: the steps that were charged and ran."""
+    also: list[Event] = [plan.statistics] if plan.statistics else []
+    told = guarantee_of(
+        spec=plan.spec,
+        training=executed,
+        delta=float(plan.delta),
+        also=also,
+        additive_delta=plan.additive_delta,
+        unit=account.unit,
+        column_sources=column_sources,
+        not_covered=_not_covered(recipe, source),
+    ).to_dict()
+    return told | {
+        "covered": True,
+        "unit_in_words": unit_in_words(account),
+        "epsilon": plan.epsilon,
+        "epsilon_accounted": told["epsilon"],
+        "delta": plan.delta,
+        "sampler_used": "Poisson",
+        "sampler_assumed": "Poisson",
+        "expected_batch": plan.spec.expected_batch,
+        "declared_units": plan.declared_units,
+        "training_units": plan.spec.units,
+        "holdout": recipe.holdout,
+        "statistics": plan.statistics and plan.statistics.to_dict(),
+        "classes_declared": recipe.classes_declared,
+        "randomness": RANDOMNESS,
+        "floating_point": FLOATING_POINT,
+        "versions": versions(),
+    }
+
+
+def absent(*, recipe: RecipeSpec, plan: Plan, reason: str) -> dict[str, Any]:
+    """Of a run without privacy: it says that there is none, and why."""
+    return {
+        "schema": 1,
+        "covered": False,
+        "statement": (
+            "This model was trained without differential privacy. It may reveal "
+            "single rows of its training data, and no epsilon covers it."
+        ),
+        "reason": reason,
+        "declared_units": plan.declared_units,
+        "holdout": recipe.holdout,
+        "not_covered": ["The model and everything that is predicted with it."],
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of what computed the guarantee."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not known"
+    return found
+
+
+def _not_covered(recipe: RecipeSpec, source: Version) -> list[str]:
+    told = list(_ALWAYS_OUTSIDE)
+    if source.kind == VersionKind.ANONYMIZED:
+        told.insert(0, TRAINED_ON_ANONYMIZED)
+    if not recipe.classes_declared:
+        told.insert(
+            0,
+            "The names of the target's classes: they were taken from the data and "
+            "not declared by a steward.",
+        )
+    return told

@@ -1,0 +1,366 @@
+"""What a run will do and cost, fixed before any private row is read.
+
+A plan follows from a recipe and the ledger's declarations alone: sampling
+probability, steps, noise multiplier, and the prices that the ledger is asked for.
+Training units pay for DP statistics and training; held-out units for the metrics.
+The two are disjoint by the family's coin, so they compose in parallel. A version with
+several roots has several coins: then each price is charged to all units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import ROUND_DOWN, Context, Decimal
+from functools import lru_cache
+from typing import Any
+
+from privacyhub.datasets.errors import Conflict, DataError
+from privacyhub.engines.assess.histogram import metrics_noise_multiplier
+from privacyhub.engines.dp import accounting
+from privacyhub.engines.dp.accounting import EpsilonAfter
+from privacyhub.engines.dp.defaults import default_spec
+from privacyhub.engines.dp.events import (
+    Event,
+    GaussianEvent,
+    LaplaceEvent,
+    PoissonGaussianEvent,
+    compose,
+    event_from_dict,
+)
+from privacyhub.engines.dp.orders import UNITS_PER_ONE
+from privacyhub.engines.dp.spec import TrainSpec
+from privacyhub.governance import ledger as ledgers
+from privacyhub.governance.models import Ledger, Part, Unit
+from privacyhub.training.recipes import RecipeSpec
+
+TRAINING, METRICS = "training", "metrics"
+STATISTICS_SHARE = 0.1  # of the training's budget, in mu squared
+ADDITIVE_SHARE = 0.02  # of delta, for the names of categories
+LEAST_DEVIATION = 2.0  # below it the integer noise is no Gaussian's equal
+MOST_RUNS_COUNTED = 20
+_THREE_DIGITS = Context(prec=3, rounding=ROUND_DOWN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run before its first private read.
+
+    epsilon, delta: what the training units pay in all, DP statistics included; the
+    accounted epsilon is at most this target. statistics, training: None where nothing
+    is read that way (no column to search; without privacy). additive_delta: the part
+    of delta that names of categories take.
+    """
+
+    spec: TrainSpec
+    epsilon: str
+    epsilon_accounted: float
+    delta: str
+    additive_delta: float
+    statistics: GaussianEvent | None
+    training: PoissonGaussianEvent | None
+    metrics: LaplaceEvent
+    metrics_epsilon: str
+    declared_units: int
+    part_train: str
+    part_heldout: str
+    epsilon_table: tuple[EpsilonAfter, ...]
+
+    @property
+    def delta_units(self) -> int:
+        return math.ceil(self.additive_delta * UNITS_PER_ONE)
+
+    @property
+    def training_price(self) -> ledgers.Price | None:
+        if self.training is None:
+            return None
+        events: list[Event] = [self.training]
+        if self.statistics is not None:
+            events.insert(0, self.statistics)
+        return ledgers.Price(
+            purpose=TRAINING,
+            event=compose(events),
+            part=Part(self.part_train),
+            epsilon=self.epsilon,
+            delta=self.delta,
+            delta_units=self.delta_units,
+        )
+
+    @property
+    def metrics_price(self) -> ledgers.Price:
+        return metrics_price(
+            event=self.metrics, epsilon=self.metrics_epsilon, part=self.part_heldout
+        )
+
+    @property
+    def prices(self) -> list[ledgers.Price]:
+        training = self.training_price
+        return [*([training] if training else []), self.metrics_price]
+
+    def epsilon_after(self, step: int) -> str:
+        """Epsilon spent when `step` steps were charged, never told too low."""
+        spent = next(
+            (row["epsilon"] for row in self.epsilon_table if row["step"] >= step),
+            self.epsilon_accounted,
+        )
+        return f"{math.ceil(spent * 10_000) / 10_000:.4f}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": 1,
+            "spec": self.spec.to_dict(),
+            "epsilon": self.epsilon,
+            "epsilon_accounted": self.epsilon_accounted,
+            "delta": self.delta,
+            "additive_delta": self.additive_delta,
+            "statistics": self.statistics and self.statistics.to_dict(),
+            "training": self.training and self.training.to_dict(),
+            "metrics": self.metrics.to_dict(),
+            "metrics_epsilon": self.metrics_epsilon,
+            "declared_units": self.declared_units,
+            "part_train": self.part_train,
+            "part_heldout": self.part_heldout,
+            "epsilon_table": [dict(row) for row in self.epsilon_table],
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Plan:
+        """Read a stored plan. Raises ValueError for another schema."""
+        values = dict(stored)
+        if values.pop("schema", None) != 1:
+            raise ValueError("The plan is of an unknown schema.")
+        values["spec"] = TrainSpec.from_dict(values["spec"])
+        for name in ("statistics", "training", "metrics"):
+            if values[name] is not None:
+                values[name] = event_from_dict(values[name])
+        values["epsilon_table"] = tuple(values["epsilon_table"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quote:
+    """A plan beside a ledger: what it takes of the cap and what is left after.
+
+    runs_that_fit: how many runs like this one the cap admits now, at most 20 counted.
+    """
+
+    plan: Plan
+    ledger: Ledger
+    balance: ledgers.Balance
+    uses: Decimal
+    fits: bool
+    runs_that_fit: int
+
+    @property
+    def left_after(self) -> Decimal:
+        return max(Decimal(0), self.balance.left - self.uses)
+
+
+def plan_for(*, recipe: RecipeSpec, accounts: Sequence[Ledger]) -> Plan:
+    """The plan of a recipe under these ledgers. Reads no row; takes under a second.
+
+    Raises LedgerError for an undeclared ledger, DataError for a setting or a delta
+    that cannot be, Conflict for ledgers with different units of privacy.
+    """
+    _require_declared(accounts)
+    fewest = min(int(account.declared_units or 0) for account in accounts)
+    most = max(int(account.declared_units or 0) for account in accounts)
+    delta = _delta(recipe, accounts, units=most)
+    spec = _spec(
+        recipe,
+        units=max(1, int(fewest * (1 - recipe.holdout))),
+        most_rows=max(account.most_rows_per_unit for account in accounts),
+    )
+    alone = len(accounts) == 1
+    additive = _additive_delta(recipe, delta=float(delta))
+    statistics, training, accounted = None, None, 0.0
+    table: tuple[EpsilonAfter, ...] = ()
+    if recipe.is_private:
+        try:
+            statistics = _statistics(recipe, delta=float(delta) - additive)
+            training, accounted, table = _training(
+                epsilon=float(recipe.epsilon),
+                delta=float(delta) - additive,
+                sampling_probability=spec.sampling_probability,
+                steps=spec.steps,
+                statistics=statistics,
+            )
+        except ValueError as error:
+            raise DataError(str(error), code="epsilon") from error
+    return Plan(
+        spec=spec,
+        epsilon=recipe.epsilon,
+        epsilon_accounted=accounted,
+        delta=delta,
+        additive_delta=additive,
+        statistics=statistics,
+        training=training,
+        metrics=metrics_event(epsilon=recipe.metrics_epsilon),
+        metrics_epsilon=recipe.metrics_epsilon,
+        declared_units=fewest,
+        part_train=Part.TRAIN if alone else Part.ALL,
+        part_heldout=Part.HELDOUT if alone else Part.ALL,
+        epsilon_table=table,
+    )
+
+
+def quote(*, plan: Plan, accounts: Sequence[Ledger]) -> Quote:
+    """The plan beside the ledger on which it weighs most."""
+    prices = plan.prices
+    tightest = min(
+        accounts,
+        key=lambda a: ledgers.balance(a).left - ledgers.cost_in_cap(a, prices),
+    )
+    return Quote(
+        plan=plan,
+        ledger=tightest,
+        balance=ledgers.balance(tightest),
+        uses=ledgers.cost_in_cap(tightest, prices),
+        fits=all(ledgers.would_fit(account, prices) for account in accounts),
+        runs_that_fit=_runs_that_fit(tightest, prices),
+    )
+
+
+def metrics_price(*, event: LaplaceEvent, epsilon: str, part: str) -> ledgers.Price:
+    """What one DP histogram of held-out scores asks of the ledger. Its delta is 0."""
+    return ledgers.Price(
+        purpose=METRICS, event=event, part=Part(part), epsilon=epsilon, delta="0"
+    )
+
+
+def metrics_event(*, epsilon: str) -> LaplaceEvent:
+    """The histogram of scores that costs `epsilon`, a positive decimal."""
+    noise = metrics_noise_multiplier(epsilon=float(epsilon))
+    return LaplaceEvent(noise_multiplier=noise)
+
+
+def default_delta(accounts: Sequence[Ledger]) -> str:
+    """1/(10 N) of the largest declared N, at most the least cap on delta."""
+    units = max(int(account.declared_units or 1) for account in accounts)
+    cap = min(Decimal(account.delta_cap) for account in accounts)
+    wanted = _THREE_DIGITS.create_decimal(Decimal(1) / (10 * units))
+    return format(min(wanted, cap), "f")
+
+
+def _require_declared(accounts: Sequence[Ledger]) -> None:
+    for account in accounts:
+        if not account.is_declared:
+            raise ledgers.LedgerError(
+                "Declare the unit of privacy, the number of units and the caps of "
+                f"“{account.name}” first."
+            )
+    if len({(account.unit, account.unit_key) for account in accounts}) > 1:
+        raise Conflict(
+            "The roots of this version have different units of privacy.",
+            code="units_differ",
+        )
+
+
+def _delta(recipe: RecipeSpec, accounts: Sequence[Ledger], *, units: int) -> str:
+    delta = recipe.delta or default_delta(accounts)
+    if Decimal(delta) * units >= 1:
+        raise DataError(
+            f"Delta must be below 1/N of the {units} declared units: at 1/N a "
+            "mechanism may publish one person's record whole.",
+            code="delta",
+        )
+    return delta
+
+
+def _spec(recipe: RecipeSpec, *, units: int, most_rows: int) -> TrainSpec:
+    by_rule = default_spec(
+        task=recipe.task,
+        units=units,
+        classes=max(2, len(recipe.classes)),
+        max_rows_per_unit=most_rows,
+    )
+    try:
+        return TrainSpec.from_dict(by_rule.to_dict() | recipe.settings)
+    except (ValueError, TypeError) as error:
+        raise DataError(str(error), code="settings") from error
+
+
+def _additive_delta(recipe: RecipeSpec, *, delta: float) -> float:
+    named = recipe.is_private and "category" in recipe.searched.values()
+    return delta * ADDITIVE_SHARE if named else 0.0
+
+
+def _statistics(recipe: RecipeSpec, *, delta: float) -> GaussianEvent | None:
+    read = sum(kind != "boolean" for kind in recipe.searched.values())
+    if not read:
+        return None
+    # All columns together take the share, as `statistics_noise_multiplier` has it.
+    single = _single_noise(float(recipe.epsilon), delta)
+    noise = max(LEAST_DEVIATION, single * math.sqrt(read / STATISTICS_SHARE))
+    return GaussianEvent(noise_multiplier=noise, count=read)
+
+
+@lru_cache(maxsize=256)
+def _single_noise(epsilon: float, delta: float) -> float:
+    return accounting.noise_multiplier_for(
+        target_epsilon=epsilon, delta=delta, sampling_probability=1.0, steps=1
+    )
+
+
+@lru_cache(maxsize=256)
+def _training(
+    *,
+    epsilon: float,
+    delta: float,
+    sampling_probability: float,
+    steps: int,
+    statistics: GaussianEvent | None,
+) -> tuple[PoissonGaussianEvent, float, tuple[EpsilonAfter, ...]]:
+    also = [statistics] if statistics else []
+    noise = accounting.noise_multiplier_for(
+        target_epsilon=epsilon,
+        delta=delta,
+        sampling_probability=sampling_probability,
+        steps=steps,
+        also=also,
+    )
+    event = PoissonGaussianEvent(
+        sampling_probability=sampling_probability, noise_multiplier=noise, steps=steps
+    )
+    table = accounting.epsilon_table(
+        sampling_probability=sampling_probability,
+        noise_multiplier=noise,
+        steps=steps,
+        delta=delta,
+        also=also,
+        points=20,
+    )
+    accounted = accounting.epsilon(compose([event, *also]), delta=delta)
+    return event, accounted, tuple(table)
+
+
+def _runs_that_fit(account: Ledger, prices: Sequence[ledgers.Price]) -> int:
+    """Runs of these prices, one after another, until the cap refuses one."""
+    runs = 0
+    while runs < MOST_RUNS_COUNTED:
+        if not ledgers.would_fit(account, [*prices] * (runs + 1)):
+            break
+        runs += 1
+    return runs
+
+
+def unit_in_words(account: Ledger) -> str:
+    """What the guarantee protects, for a sentence."""
+    if account.unit == Unit.KEY:
+        return (
+            f"all records of one “{account.unit_key}” "
+            f"(at most {account.most_rows_per_unit} take part)"
+        )
+    return "one record"
+
+
+def replaced_metrics(plan: Plan, *, epsilon: str) -> Plan:
+    """The plan of another assessment alone: its metrics, and no training."""
+    return replace(
+        plan,
+        training=None,
+        statistics=None,
+        metrics=metrics_event(epsilon=epsilon),
+        metrics_epsilon=epsilon,
+    )

@@ -1,0 +1,82 @@
+"""The rows of a version, split by the family's stored coin.
+
+One coin a unit: the same unit is on the same side in every version of the family, so
+what the two sides pay composes in parallel. At most m rows of a unit take part, chosen
+without looking at values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from privacyhub.datasets import tables
+from privacyhub.datasets.models import Version
+from privacyhub.datasets.services import the_ledger
+from privacyhub.engines.dp.sampling import (
+    bound_rows_per_unit,
+    entropy_seeded_generator,
+)
+from privacyhub.engines.dp.splitting import coins
+from privacyhub.engines.tables import ROW_ID
+from privacyhub.governance import keys
+from privacyhub.governance.models import Unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """The rows of one side of the coin.
+
+    units: int64 a row, equal for rows of one unit and -1 without a key; None where
+    each row is a unit.
+    """
+
+    frame: pl.DataFrame
+    units: NDArray[np.int64] | None
+
+
+def read_side(
+    version: Version, *, columns: Sequence[str], holdout: float, held_out: bool
+) -> Side:
+    """The training rows, or the held-out ones, with these columns alone.
+
+    The caller has noted the read's class in the ledger. Identifiers are not among
+    `columns`; the unit key is read for the coin and dropped.
+    """
+    account = the_ledger(version)
+    key = account.unit_key if account.unit == Unit.KEY else None
+    needed = list(dict.fromkeys([ROW_ID, *columns, *([key] if key else [])]))
+    frame = tables.load(version, columns=needed)
+    ids = _unit_ids(frame, key=key)
+    chosen = coins(ids, key=keys.unwrap(account.split_key), holdout=holdout) == held_out
+    units = None if key is None else _codes(ids, frame[key])[chosen]
+    side = frame.filter(pl.Series(chosen)).select(columns)
+    if units is None or not len(units):
+        return Side(frame=side, units=units)
+    kept = bound_rows_per_unit(
+        units,
+        max_rows=account.most_rows_per_unit,
+        generator=entropy_seeded_generator(),
+    ).rows
+    rows = np.sort(kept[kept >= 0])
+    return Side(frame=side[rows], units=units[rows])
+
+
+def _unit_ids(frame: pl.DataFrame, *, key: str | None) -> NDArray[np.str_]:
+    """The id a row's coin is drawn for: its unit's, or its own without a key."""
+    own = pl.lit("row:") + pl.col(ROW_ID).cast(pl.String)
+    if key is None:
+        ids = frame.select(own.alias("id"))["id"]
+    else:
+        unit = pl.lit("unit:") + pl.col(key).cast(pl.String).str.strip_chars()
+        ids = frame.select(pl.coalesce(unit, own).alias("id"))["id"]
+    return np.asarray(ids.to_list(), dtype=str)
+
+
+def _codes(ids: NDArray[np.str_], keys_of_rows: pl.Series) -> NDArray[np.int64]:
+    _, codes = np.unique(ids, return_inverse=True)
+    return np.where(keys_of_rows.is_null().to_numpy(), -1, codes).astype(np.int64)

@@ -1,0 +1,396 @@
+"""Training runs: priced, reserved and queued; the models that they make."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max, QuerySet
+
+from jobs import services as jobs
+from jobs.models import Job
+from privacyhub.accounts.roles import NotAllowed
+from privacyhub.datasets import services as datasets
+from privacyhub.datasets.errors import Conflict, DataError
+from privacyhub.datasets.models import Dataset, Version
+from privacyhub.engines.dp.model import TrainedModel
+from privacyhub.governance import audit, ledger
+from privacyhub.governance.ledger import BudgetRefused
+from privacyhub.governance.models import Grant, Ledger, Reservation, ReservationState
+from privacyhub.training import artefacts, plans
+from privacyhub.training.artefacts import StoredModel
+from privacyhub.training.models import (
+    Model,
+    ModelVersion,
+    Privacy,
+    Recipe,
+    TrainingDraft,
+    TrainingRun,
+)
+from privacyhub.training.plans import Plan, Quote
+from privacyhub.training.recipes import RecipeSpec, fit_to
+
+NAME_LIMIT = 200
+SHORTEST_REASON = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """What `_submit` writes: a recipe with its plan, for a version that may be due."""
+
+    recipe: RecipeSpec
+    plan: Plan
+    dataset: Dataset
+    accounts: Sequence[Ledger]
+    version: Version | None
+    name: str
+    reason: str = ""
+    model: Model | None = None
+    retrain_of: TrainingRun | None = None
+    depends_on: Job | None = None
+
+
+def price(*, version: Version, recipe: RecipeSpec) -> Quote:
+    """What a run would cost and leave. Reads declarations and the ledger alone."""
+    accounts = list(version.ledgers.all())
+    plan = plans.plan_for(recipe=recipe, accounts=accounts)
+    return plans.quote(plan=plan, accounts=accounts)
+
+
+def submit(
+    *,
+    version: Version,
+    recipe: RecipeSpec,
+    by: Any,
+    name: str,
+    reason: str = "",
+    model: Model | None = None,
+) -> TrainingRun:
+    """Reserve the budget of a run and of its metrics, and queue both.
+
+    model: an existing model that gets a new version. reason: why without privacy.
+    Raises DataError, Conflict, LedgerError, or BudgetRefused with the refusal on
+    record; then nothing is charged and nothing is half-made.
+    """
+    datasets.require_manager(dataset=version.dataset, by=by)
+    fit_to(recipe=recipe, version=version)
+    accounts = list(version.ledgers.all())
+    order = _Order(
+        recipe=recipe,
+        plan=plans.plan_for(recipe=recipe, accounts=accounts),
+        dataset=version.dataset,
+        accounts=accounts,
+        version=version,
+        name=name.strip()[:NAME_LIMIT],
+        reason=reason.strip(),
+        model=model,
+    )
+    return _place(order, by=by)
+
+
+def retrain(
+    *,
+    run: TrainingRun,
+    by: Any,
+    version: Version | None = None,
+    depends_on: Job | None = None,
+) -> TrainingRun:
+    """The same recipe on a new version; `price_of_retrain` told the cost before.
+
+    version: None while the job `depends_on`, which makes it and sets `run.version`,
+    is still to run. The price rests on the declared N and so is the same.
+    """
+    dataset = run.model.dataset
+    datasets.require_manager(dataset=dataset, by=by)
+    recipe = RecipeSpec.from_dict(run.recipe.spec)
+    if version is None and depends_on is None:
+        raise DataError("Name the version to train on.", code="no_version")
+    if version is not None:
+        fit_to(recipe=recipe, version=version)
+    accounts = _accounts(run, version)
+    order = _Order(
+        recipe=recipe,
+        plan=plans.plan_for(recipe=recipe, accounts=accounts),
+        dataset=dataset,
+        accounts=accounts,
+        version=version,
+        name=run.model.name,
+        reason=run.reason,
+        model=run.model,
+        retrain_of=run,
+        depends_on=depends_on,
+    )
+    return _place(order, by=by)
+
+
+def price_of_retrain(*, run: TrainingRun, version: Version | None = None) -> Quote:
+    """What the run's recipe would cost once more."""
+    accounts = _accounts(run, version)
+    plan = plans.plan_for(
+        recipe=RecipeSpec.from_dict(run.recipe.spec), accounts=accounts
+    )
+    return plans.quote(plan=plan, accounts=accounts)
+
+
+def _accounts(run: TrainingRun, version: Version | None) -> list[Ledger]:
+    source = version or run.version
+    if source is None:
+        raise Conflict("This run never had a version.", code="no_version")
+    return list(source.ledgers.all())
+
+
+def _place(order: _Order, *, by: Any) -> TrainingRun:
+    """`_submit`, with a refusal put on record after its transaction is undone."""
+    try:
+        return _submit(order, by=by)
+    except BudgetRefused as refused:
+        ledger.record_refusal(refused=refused, by=by)
+        raise
+
+
+@transaction.atomic
+def _submit(order: _Order, *, by: Any) -> TrainingRun:
+    recipe, plan = order.recipe, order.plan
+    if not recipe.is_private and len(order.reason) < SHORTEST_REASON:
+        raise DataError(
+            "Say in a sentence why this model is trained without privacy.",
+            code="no_reason",
+        )
+    model = order.model or _new_model(order)
+    _require_same_question(model, order)
+    run_id, train_id, assess_id = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    reserve = {"ledgers": order.accounts, "recipient": by.username, "by": by}
+    if plan.training_price is not None:
+        ledger.reserve(run_id=train_id, prices=[plan.training_price], **reserve)
+    ledger.reserve(run_id=assess_id, prices=[plan.metrics_price], **reserve)
+    spec = {"schema": 1, "dataset": str(order.dataset.pk), "run": str(run_id)}
+    train = jobs.submit(
+        kind="train",
+        title=f"Train {model.name}",
+        owner=by,
+        spec=spec | {"version": str(order.version.pk) if order.version else ""},
+        depends_on=order.depends_on,
+        job_id=train_id,
+    )
+    assess = jobs.submit(
+        kind="assess",
+        title=f"Assess {model.name}",
+        owner=by,
+        spec=spec | {"epsilon": plan.metrics_epsilon, "event": plan.metrics.to_dict()},
+        depends_on=train,
+        job_id=assess_id,
+    )
+    run = TrainingRun.objects.create(
+        id=run_id,
+        model=model,
+        version=order.version,
+        recipe=_recipe_row(order, by=by),
+        owner=by,
+        job=train,
+        assess_job=assess,
+        privacy=recipe.privacy,
+        reason=order.reason if not recipe.is_private else "",
+        plan=plan.to_dict(),
+        retrain_of=order.retrain_of,
+    )
+    audit.record(
+        actor=by,
+        action="training.submit",
+        target=run,
+        model=str(model.pk),
+        version=str(order.version.pk) if order.version else "",
+        privacy=recipe.privacy,
+        epsilon=plan.epsilon if recipe.is_private else "",
+        delta=plan.delta,
+        metrics_epsilon=plan.metrics_epsilon,
+        retrain_of=str(order.retrain_of.pk) if order.retrain_of else "",
+    )
+    if order.version is not None:
+        TrainingDraft.objects.filter(owner=by, version=order.version).delete()
+    return run
+
+
+def _new_model(order: _Order) -> Model:
+    if not order.name:
+        raise DataError("Give the model a name.", code="no_name")
+    return Model.objects.create(
+        name=order.name,
+        dataset=order.dataset,
+        target=order.recipe.target,
+        task=order.recipe.task,
+    )
+
+
+def _require_same_question(model: Model, order: _Order) -> None:
+    asked = (order.dataset.pk, order.recipe.target, order.recipe.task)
+    if asked != (model.dataset_id, model.target, model.task):
+        raise Conflict(
+            "A new version of a model predicts the same target of the same dataset.",
+            code="another_question",
+        )
+
+
+def _recipe_row(order: _Order, *, by: Any) -> Recipe:
+    if order.retrain_of is not None:
+        return order.retrain_of.recipe
+    return Recipe.objects.create(spec=order.recipe.to_dict(), created_by=by)
+
+
+def has_run_before(job: Job) -> bool:
+    """Whether an earlier attempt at this job has charged anything."""
+    return (
+        Reservation.objects.filter(run_id=job.pk)
+        .exclude(state=ReservationState.RESERVED)
+        .exists()
+    )
+
+
+def plan_of(run: TrainingRun) -> Plan:
+    return Plan.from_dict(run.plan)
+
+
+def recipe_of(run: TrainingRun) -> RecipeSpec:
+    return RecipeSpec.from_dict(run.recipe.spec)
+
+
+@transaction.atomic
+def publish(
+    *, run: TrainingRun, model: TrainedModel, stored: StoredModel, losses: list[float]
+) -> ModelVersion:
+    """The version that a run made; call it where the job publishes."""
+    row = Model.objects.select_for_update().get(pk=run.model_id)
+    last = row.versions.aggregate(last=Max("number"))["last"] or 0
+    version = ModelVersion.objects.create(
+        model=row,
+        number=last + 1,
+        run=run,
+        file=stored.file,
+        size=stored.size,
+        sha256=stored.sha256,
+        artefact_sha256=stored.artefact_sha256,
+        key=stored.key,
+        guarantee=model.guarantee or {},
+        summary=summary_of(model, run=run),
+        loss_curve=losses if run.privacy == Privacy.NONE else [],
+    )
+    audit.record(
+        actor=run.owner,
+        action="model_version.publish",
+        target=version,
+        model=str(row.pk),
+        run=str(run.pk),
+        sha256=version.artefact_sha256,
+    )
+    return version
+
+
+def summary_of(model: TrainedModel, *, run: TrainingRun) -> dict[str, Any]:
+    """What anyone with the model may know: its network, its inputs, its answers."""
+    encoder = model.encoder
+    columns = [column.to_dict() for column in encoder.columns] if encoder else []
+    target = encoder.target if encoder else None
+    return {
+        "architecture": model.architecture.to_dict(),
+        "parameters": model.architecture.parameters,
+        "inputs": columns,
+        "target": run.model.target,
+        "task": run.model.task,
+        "classes": list(target.classes) if target else [],
+        "steps": model.steps_run,
+        "settings": model.spec.to_dict(),
+    }
+
+
+@transaction.atomic
+def share(
+    *,
+    model: Model,
+    user: Any,
+    right: str,
+    by: Any,
+    expires_at: datetime | None = None,
+) -> Grant:
+    """Give a right on a model. Without privacy this is an uncovered release."""
+    datasets.require_manager(dataset=model.dataset, by=by)
+    grant = datasets.share(
+        target=model, user=user, right=right, by=by, expires_at=expires_at
+    )
+    bare = model.runs.filter(privacy=Privacy.NONE, model_version__isnull=False)
+    for run in bare:
+        ledger.note_uncovered_release(
+            ledgers=_accounts(run, None),
+            by=by,
+            recipient=user.username,
+            purpose="share model",
+            note=f"{run.model_version} was trained without privacy and shared",
+            run_id=run.job_id,
+        )
+    return grant
+
+
+def grants_of(model: Model) -> QuerySet[Grant]:
+    """Live grants to users on the model."""
+    live = Grant.objects.live().filter(model=model, user__isnull=False)
+    return live.select_related("user", "given_by")
+
+
+def download(*, model_version: ModelVersion, by: Any) -> Iterator[bytes]:
+    """The model file, on the record. For managers and those who may use the model.
+
+    Raises NotAllowed, Conflict or KeyDestroyed before the first byte.
+    """
+    if not ModelVersion.objects.usable_by(by).filter(pk=model_version.pk).exists():
+        audit.record(actor=by, action="model_version.refuse", target=model_version)
+        raise NotAllowed("You may look at this model, but not take its file.")
+    if model_version.erased_at is not None:
+        raise Conflict("This model was erased.", code="erased")
+    pieces = artefacts.chunks(model_version)
+    with transaction.atomic():
+        audit.record(
+            actor=by,
+            action="model_version.download",
+            target=model_version,
+            sha256=model_version.artefact_sha256,
+        )
+        if model_version.run.privacy == Privacy.NONE:
+            ledger.note_uncovered_release(
+                ledgers=_accounts(model_version.run, None),
+                by=by,
+                recipient=by.username,
+                purpose="download model",
+                note=f"the file of {model_version}, trained without privacy",
+                run_id=model_version.run.job_id,
+            )
+    return pieces
+
+
+def again(*, job: Job, by: Any) -> Job:
+    """For a training that failed or was cancelled: the same, priced anew."""
+    run = TrainingRun.objects.select_related("recipe", "model__dataset").get(job=job)
+    if run.version is None:
+        raise Conflict("The version to train on was not made.", code="no_version")
+    fresh = submit(
+        version=run.version,
+        recipe=recipe_of(run),
+        by=by,
+        name=run.model.name,
+        reason=run.reason,
+        model=run.model,
+    )
+    return fresh.job
+
+
+def keep_draft(*, version: Version, by: Any, answers: Mapping[str, Any]) -> None:
+    """Add a wizard page's answers to the draft of this user and version."""
+    draft, _ = TrainingDraft.objects.get_or_create(owner=by, version=version)
+    draft.answers = {**draft.answers, **answers}
+    draft.save()
+
+
+def draft_of(*, version: Version, by: Any) -> dict[str, Any]:
+    draft = TrainingDraft.objects.filter(owner=by, version=version).first()
+    return dict(draft.answers) if draft else {}

@@ -1,0 +1,52 @@
+"""A declared ledger, and prices that are easy to reason about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from privacyhub.engines.dp.events import GaussianEvent
+from privacyhub.governance import ledger
+from privacyhub.governance.models import Ledger, Part
+
+
+def gaussian(count: int, *, noise: float = 40.0) -> GaussianEvent:
+    return GaussianEvent(noise_multiplier=noise, count=count)
+
+
+def price(
+    count: int, *, purpose: str = "training", part: Part = Part.ALL, **more: Any
+) -> ledger.Price:
+    """`count` Gaussian mechanisms; the printed epsilon does not matter here."""
+    return ledger.Price(
+        purpose=purpose,
+        event=gaussian(count),
+        part=part,
+        epsilon="0.5",
+        delta="1e-5",
+        **more,
+    )
+
+
+@pytest.fixture
+def open_ledger(steward: Any) -> Callable[..., Ledger]:
+    """Opens a ledger with a cap of 1 at delta 1e-5, or another."""
+
+    def make(name: str = "register", *, cap: str = "1") -> Ledger:
+        row = ledger.open_ledger(name=name, fingerprint=name.ljust(64, "0"))
+        return ledger.declare(
+            ledger=row,
+            by=steward,
+            declared_units=600,
+            epsilon_cap=cap,
+            delta_cap="1e-5",
+        )
+
+    return make
+
+
+@pytest.fixture
+def account(open_ledger: Callable[..., Ledger]) -> Ledger:
+    return open_ledger()

@@ -1,0 +1,121 @@
+"""Many at once on PostgreSQL: the cap holds, and the audit trail stays one line."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from jobs import services
+from jobs.models import Job
+from privacyhub.accounts.models import User
+from privacyhub.engines.dp.rdp import rdp_vector
+from privacyhub.governance import audit, ledger
+from privacyhub.governance.models import AuditEvent, Ledger, Reservation
+from privacyhub.governance.sums import store
+
+from .conftest import gaussian, price
+
+pytestmark = [pytest.mark.service, pytest.mark.django_db(transaction=True)]
+
+THREADS = 64
+REPEATS = 5
+
+
+def _all_at_once(work: Callable[[int], Any], *, threads: int) -> list[Any]:
+    def one(number: int) -> Any:
+        try:
+            return work(number)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(one, range(threads)))
+
+
+def _ten_fit(name: str, by: User) -> Ledger:
+    """A ledger whose cap is ten times the price at every order."""
+    row = ledger.open_ledger(name=name, fingerprint=uuid.uuid4().hex)
+    row = ledger.declare(
+        ledger=row, by=by, declared_units=600, epsilon_cap="1", delta_cap="1e-5"
+    )
+    row.cap_vector = store([10 * units for units in rdp_vector(gaussian(1))])
+    row.save()
+    return row
+
+
+def test_of_64_reservations_of_a_tenth_exactly_10_win(steward: Any) -> None:
+    for repeat in range(REPEATS):
+        row = _ten_fit(f"ledger {repeat}", steward)
+
+        def reserve(_: int, row: Ledger = row) -> bool:
+            try:
+                ledger.reserve(
+                    ledgers=[row],
+                    run_id=uuid.uuid4(),
+                    prices=[price(1)],
+                    recipient="steward",
+                    by=steward,
+                )
+            except ledger.BudgetRefused:
+                return False
+            return True
+
+        won = _all_at_once(reserve, threads=THREADS)
+        assert sum(won) == 10
+        assert Reservation.objects.filter(ledger=row).count() == 10
+
+
+def test_audit_of_20_threads_is_one_chain(steward: Any) -> None:
+    def write(number: int) -> None:
+        for line in range(5):
+            audit.record(actor=steward, action=f"thread.{number}", line=line)
+
+    _all_at_once(write, threads=20)
+    assert audit.first_bad_row() is None
+    numbers = AuditEvent.objects.order_by("sequence").values_list("sequence", flat=True)
+    assert list(numbers) == list(range(1, 101))
+
+
+def test_a_job_is_claimed_once_by_20_workers(steward: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("jobs.messages.send", lambda **_: True)
+    job = services.submit(kind="nothing", title="Nothing", owner=steward, spec={})
+    won = _all_at_once(
+        lambda n: services.claim(job_id=job.pk, worker=f"worker {n}"), threads=20
+    )
+    assert len([claimed for claimed in won if claimed]) == 1
+    assert Job.objects.get(pk=job.pk).attempt == 1
+
+
+def test_jobs_that_end_while_others_reserve_do_not_wait_for_each_other(
+    steward: Any, monkeypatch: Any
+) -> None:
+    """The ledger's lock comes before the trail's, on both sides."""
+    monkeypatch.setattr("jobs.messages.send", lambda **_: True)
+    row = ledger.open_ledger(name="busy", fingerprint=uuid.uuid4().hex)
+    row = ledger.declare(
+        ledger=row, by=steward, declared_units=600, epsilon_cap="8", delta_cap="1e-5"
+    )
+
+    def work(_: int) -> str:
+        job = services.submit(kind="nothing", title="One", owner=steward, spec={})
+        claimed = services.claim(job_id=job.pk, worker="one")
+        assert claimed is not None
+        ledger.reserve(
+            ledgers=[row],
+            run_id=job.pk,
+            prices=[price(1)],
+            recipient="steward",
+            by=steward,
+        )
+        ledger.charge(run_id=job.pk, purpose="training", event=gaussian(1))
+        services.finish(job=claimed, publish=dict)
+        return Job.objects.get(pk=job.pk).state
+
+    monkeypatch.setattr("django.conf.settings.MAX_JOBS_PER_USER", 100)
+    assert set(_all_at_once(work, threads=16)) == {"succeeded"}
+    assert audit.first_bad_row() is None

@@ -1,0 +1,103 @@
+"""Models for tests: by the real engine once, else by one that needs no TensorFlow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from privacyhub.engines.dp.events import PoissonGaussianEvent
+from privacyhub.engines.dp.model import TrainedModel
+from privacyhub.training import recipes, services
+
+RECIPE = {"classes": ["no", "yes"], "epsilon": "1", "metrics_epsilon": "0.5"}
+
+
+class QuickEngine:
+    """Keeps the engine's contract (pay, then run) with weights that learnt nothing."""
+
+    def __init__(self) -> None:
+        self.steps_run = 0
+        self.after_block: Callable[[int], None] = lambda done: None
+
+    def train(
+        self,
+        data: Any,
+        *,
+        spec: Any,
+        noise_multiplier: float,
+        on_block: Callable[[int, int], None],
+        progress: Callable[[int, int], None],
+        cancelled: Callable[[], bool],
+    ) -> TrainedModel:
+        block = math.ceil(spec.steps / 20)
+        for start in range(0, spec.steps, block):
+            steps = min(block, spec.steps - start)
+            on_block(start, steps)
+            self.steps_run += steps
+            progress(self.steps_run, spec.steps)
+            self.after_block(self.steps_run)
+        event = PoissonGaussianEvent(
+            sampling_probability=spec.sampling_probability,
+            noise_multiplier=noise_multiplier,
+            steps=self.steps_run,
+        )
+        return self._model(data, spec, event=event)
+
+    def train_plain(self, data: Any, *, spec: Any, **_: Any) -> TrainedModel:
+        return self._model(data, spec, losses=[0.7, 0.6])
+
+    def _model(self, data: Any, spec: Any, **told: Any) -> TrainedModel:
+        architecture = spec.architecture(
+            features=data.features.shape[1], category_sizes=data.category_sizes
+        )
+        vector = np.random.default_rng(0).normal(size=architecture.parameters)
+        return TrainedModel(
+            architecture=architecture,
+            weights=architecture.unpack(vector.astype(np.float32)),
+            spec=spec,
+            encoder=data.encoder,
+            steps_run=spec.steps,
+            **told,
+        )
+
+
+@pytest.fixture
+def quick_engine(monkeypatch: pytest.MonkeyPatch) -> QuickEngine:
+    engine = QuickEngine()
+    monkeypatch.setattr("jobs.tasks.train._engine", lambda: engine)
+    return engine
+
+
+@pytest.fixture
+def submit(register_version: Any, steward: Any) -> Callable[..., Any]:
+    """Queue a training of the register; keyword arguments go into the recipe."""
+
+    def make(*, name: str = "Readmission", reason: str = "", **asked: Any) -> Any:
+        recipe = recipes.build(version=register_version, request=RECIPE | asked)
+        return services.submit(
+            version=register_version,
+            recipe=recipe,
+            by=steward,
+            name=name,
+            reason=reason,
+        )
+
+    return make
+
+
+@pytest.fixture
+def model_version(
+    quick_engine: QuickEngine, submit: Callable[..., Any], run_jobs: Callable[[], None]
+) -> Any:
+    """A trained and assessed model version of the register."""
+    run = submit()
+    run_jobs()
+    run.job.refresh_from_db()
+    run.assess_job.refresh_from_db()
+    assert run.job.state == "succeeded", run.job.trace or run.job.message
+    assert run.assess_job.state == "succeeded", run.assess_job.trace
+    return run.model_version

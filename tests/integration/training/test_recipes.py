@@ -1,0 +1,137 @@
+"""Recipes and plans: what is refused before anything is read or charged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from privacyhub.datasets import services as datasets
+from privacyhub.datasets import tables
+from privacyhub.datasets.errors import DataError
+from privacyhub.engines.dp.accounting import epsilon
+from privacyhub.governance.ledger import LedgerError
+from privacyhub.governance.models import Reservation
+from privacyhub.training import plans, recipes, services
+
+IDENTIFIERS = {"name", "email", "phone", "record_number"}
+
+
+def priced(version: Any, asked: dict[str, Any]) -> Any:
+    recipe = recipes.build(version=version, request=asked)
+    return services.price(version=version, recipe=recipe)
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"epsilon": "0"}, "epsilon"),
+        ({"epsilon": "-1"}, "epsilon"),
+        ({"epsilon": "NaN"}, "epsilon"),
+        ({"epsilon": "inf"}, "epsilon"),
+        ({"epsilon": "one"}, "epsilon"),
+        ({"metrics_epsilon": "0"}, "metrics_epsilon"),
+        ({"delta": "0.0017"}, "delta"),
+        ({"delta": "-1e-6"}, "delta"),
+        ({"target": "gone"}, "no_column"),
+        ({"target": "email"}, "target_is_identifier"),
+        ({"target": "birth_date"}, "target_is_date"),
+        ({"features": ["gone"]}, "no_column"),
+        ({"features": ["email"]}, "identifier"),
+        ({"features": ["readmitted"]}, "target_is_input"),
+        ({"features": []}, "no_features"),
+        ({"classes": ["yes"]}, "classes"),
+        ({"task": "regression"}, "task"),
+        ({"task": "poetry"}, "task"),
+        ({"holdout": 0.9}, "holdout"),
+        ({"settings": {"expected_batch": 100_000}}, "settings"),
+        ({"settings": {"hidden": [{"type": "batch_normalization"}]}}, "settings"),
+        ({"settings": {"clip_norm": -1}}, "settings"),
+        ({"settings": {"seed": 1}}, "unknown_setting"),
+    ],
+)
+def test_bad_request_is_refused_and_nothing_is_held(
+    register_version: Any, asked: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(DataError) as refused:
+        priced(register_version, asked)
+    assert refused.value.code == code
+    assert refused.value.status in {400, 409}
+    assert not Reservation.objects.exists()
+
+
+def test_unset_target_is_refused(register_version: Any) -> None:
+    register_version.columns.update(is_target=False)
+    with pytest.raises(DataError) as refused:
+        recipes.build(version=register_version, request={})
+    assert refused.value.code == "no_target"
+
+
+def test_undeclared_ledger_is_refused(register_version: Any) -> None:
+    register_version.ledgers.update(epsilon_cap="")
+    recipe = recipes.build(version=register_version, request={})
+    with pytest.raises(LedgerError, match="Declare"):
+        services.price(version=register_version, recipe=recipe)
+
+
+def test_column_that_vanished_is_refused(register_version: Any, steward: Any) -> None:
+    recipe = recipes.build(version=register_version, request={})
+    register_version.columns.filter(name="sodium").delete()
+    with pytest.raises(DataError) as refused:
+        services.submit(
+            version=register_version, recipe=recipe, by=steward, name="Model"
+        )
+    assert (refused.value.code, refused.value.column) == ("column_vanished", "sodium")
+
+
+def test_identifiers_and_target_are_no_inputs(register_version: Any) -> None:
+    recipe = recipes.build(version=register_version, request={})
+    names = {column.name for column in recipe.columns}
+    assert names
+    assert names.isdisjoint(IDENTIFIERS | {"readmitted"})
+
+
+def test_declared_domains_are_not_searched(register_version: Any, steward: Any) -> None:
+    datasets.set_columns(
+        version=register_version,
+        changes={
+            "sex": {"categories": ["female", "male"]},
+            "hba1c": {"lower": 4, "upper": 14},
+        },
+        by=steward,
+    )
+    recipe = recipes.build(version=register_version, request={})
+    assert {"sex", "hba1c"}.isdisjoint(recipe.searched)
+    assert "sodium" in recipe.searched
+
+
+def test_recipe_and_plan_survive_storage(register_version: Any) -> None:
+    recipe = recipes.build(
+        version=register_version, request={"settings": {"hidden": [8]}}
+    )
+    assert recipes.RecipeSpec.from_dict(recipe.to_dict()).to_dict() == recipe.to_dict()
+    plan = services.price(version=register_version, recipe=recipe).plan
+    assert plans.Plan.from_dict(plan.to_dict()) == plan
+
+
+def test_price_reads_no_row_and_keeps_to_the_target(
+    register_version: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_reading(*_: Any, **__: Any) -> None:
+        raise AssertionError("a file was opened")
+
+    for name in ("load", "batches"):
+        monkeypatch.setattr(tables, name, no_reading)
+    recipe = recipes.build(version=register_version, request={"epsilon": "2"})
+    quote = services.price(version=register_version, recipe=recipe)
+    plan = quote.plan
+    price = plan.training_price
+    assert price is not None
+    spent = epsilon(price.event, delta=float(plan.delta) - plan.additive_delta)
+    assert 1.95 < spent <= 2
+    assert float(plan.delta) == 1e-5  # 1/(10 N) is above the ledger's cap
+    assert plan.spec.units == 480
+    assert [p.part for p in plan.prices] == ["train", "heldout"]
+    assert quote.fits
+    assert 0 < quote.uses < quote.balance.cap
+    assert not Reservation.objects.exists()
