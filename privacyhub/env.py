@@ -90,9 +90,7 @@ def broker(name: str, *, password_name: str) -> str:
     return parts._replace(netloc=netloc).geturl()
 
 
-def database(
-    name: str, *, default_file: Path, password_name: str
-) -> dict[str, Any]:
+def database(name: str, *, default_file: Path, password_name: str) -> dict[str, Any]:
     """Django's database settings from a URL; SQLite in `default_file` without one."""
     url = text(name)
     if not url:

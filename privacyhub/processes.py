@@ -20,6 +20,7 @@ def web(*, address: str, workers: int = 2, threads: int = 8) -> list[str]:
         f"--bind={address}",
         f"--workers={workers}",
         f"--threads={threads}",
+        "--preload",  # imported once, then forked
         "--timeout=120",
         "--graceful-timeout=20",
         "--max-requests=10000",
@@ -30,7 +31,7 @@ def web(*, address: str, workers: int = 2, threads: int = 8) -> list[str]:
 
 
 def worker(*, queues: str = "light,data,train", concurrency: int = 2) -> list[str]:
-    """A worker; each job runs in a fresh child, which alone imports TensorFlow."""
+    """A worker with its keeper; only its children import TensorFlow."""
     return [
         str(_BIN / "celery"),
         "--app=jobs.celery",
@@ -42,8 +43,3 @@ def worker(*, queues: str = "light,data,train", concurrency: int = 2) -> list[st
         "--without-gossip",
         "--without-mingle",
     ]
-
-
-def beat() -> list[str]:
-    """The clock that wakes the reaper. One of it."""
-    return [str(_BIN / "celery"), "--app=jobs.celery", "beat", "--loglevel=WARNING"]

@@ -6,7 +6,7 @@ Variables of the environment (each secret may also come from a file, `NAME_FILE`
 | --- | --- | --- |
 | PRIVACYHUB_PRODUCTION | false | HTTPS only; secrets and services must be named |
 | PRIVACYHUB_SECRET_KEY | made once in var/ | signs sessions and links |
-| PRIVACYHUB_KEY_FILE | var/keys/instance.json | wraps the data's keys; back it up apart |
+| PRIVACYHUB_KEY_FILE | var/keys/instance.json | wraps data keys; back it up apart |
 | PRIVACYHUB_HOSTS | localhost,127.0.0.1,[::1] | names under which the hub answers |
 | PRIVACYHUB_VAR | var/ | encrypted tables, models, broker folder, database |
 | PRIVACYHUB_PROXY | false | a proxy in front sets X-Forwarded-Proto |
@@ -160,7 +160,6 @@ EMAIL_USE_TLS = True
 # Static files
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = VAR_DIR / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -14,3 +14,5 @@ if "PRIVACYHUB_TEST_VAR" not in os.environ:
     os.environ["PRIVACYHUB_TEST_VAR"] = os.environ["PRIVACYHUB_VAR"]
 
 from privacyhub.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # tests only

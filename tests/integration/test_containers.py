@@ -21,7 +21,7 @@ import yaml
 from tests.conftest import REPOSITORY
 from tests.functional.conftest import drop_database, free_port, own_database
 
-HUB_SERVICES = ("migrate", "web", "worker", "beat")
+HUB_SERVICES = ("migrate", "web", "worker")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_commands_of_compose_start_in_a_clean_environment(
             compose["services"]["migrate"]["command"], cwd=REPOSITORY, env=environment
         )
         assert migrate.returncode == 0
-        for name in ("web", "worker", "beat"):
+        for name in ("web", "worker"):
             command = [*compose["services"][name]["command"]]
             if name == "web":
                 command += ["--port", str(port)]
@@ -118,7 +118,7 @@ def test_commands_of_compose_start_in_a_clean_environment(
                 == 0
             )
         )
-        assert [process.poll() for process in started] == [None, None, None]
+        assert [process.poll() for process in started] == [None, None]
     finally:
         for process in started:
             process.terminate()

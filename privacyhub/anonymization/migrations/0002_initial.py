@@ -5,23 +5,31 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('anonymization', '0001_initial'),
-        ('datasets', '0001_initial'),
+        ("anonymization", "0001_initial"),
+        ("datasets", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='anonymizationrun',
-            name='release',
-            field=models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='made_by_run', to='datasets.version'),
+            model_name="anonymizationrun",
+            name="release",
+            field=models.OneToOneField(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="made_by_run",
+                to="datasets.version",
+            ),
         ),
         migrations.AddField(
-            model_name='anonymizationrun',
-            name='version',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='anonymization_runs', to='datasets.version'),
+            model_name="anonymizationrun",
+            name="version",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="anonymization_runs",
+                to="datasets.version",
+            ),
         ),
     ]

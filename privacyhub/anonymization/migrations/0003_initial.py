@@ -6,24 +6,31 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('anonymization', '0002_initial'),
-        ('governance', '0001_initial'),
+        ("anonymization", "0002_initial"),
+        ("governance", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='hierarchy',
-            name='key',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='governance.datakey'),
+            model_name="hierarchy",
+            name="key",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="governance.datakey",
+            ),
         ),
         migrations.AddField(
-            model_name='hierarchy',
-            name='owner',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='hierarchies', to=settings.AUTH_USER_MODEL),
+            model_name="hierarchy",
+            name="owner",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="hierarchies",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
     ]

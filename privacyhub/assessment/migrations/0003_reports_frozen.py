@@ -7,7 +7,16 @@ from typing import Any
 from django.db import migrations
 
 TABLE = "assessment_report"
-FROZEN = ("id", "title", "content", "sha256", "model_version_id", "version_id", "created_by_id", "created_at")
+FROZEN = (
+    "id",
+    "title",
+    "content",
+    "sha256",
+    "model_version_id",
+    "version_id",
+    "created_by_id",
+    "created_at",
+)
 MESSAGE = "a report is never changed"
 
 
@@ -25,7 +34,10 @@ def remove_triggers(apps: Any, schema_editor: Any) -> None:
 
 def _changed(differs: str) -> str:
     return " OR ".join(
-        ["OLD.signed_at IS NOT NULL", *(f"OLD.{name} {differs} NEW.{name}" for name in FROZEN)]
+        [
+            "OLD.signed_at IS NOT NULL",
+            *(f"OLD.{name} {differs} NEW.{name}" for name in FROZEN),
+        ]
     )
 
 

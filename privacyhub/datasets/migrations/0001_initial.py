@@ -8,7 +8,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -17,78 +16,151 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Column',
+            name="Column",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveIntegerField()),
-                ('name', models.CharField(max_length=300)),
-                ('kind', models.CharField(max_length=20)),
-                ('role', models.CharField(choices=[('identifier', 'Identifier'), ('quasi_identifier', 'Quasi-identifier'), ('sensitive', 'Sensitive'), ('insensitive', 'Insensitive')], max_length=20)),
-                ('suggested_role', models.CharField(choices=[('identifier', 'Identifier'), ('quasi_identifier', 'Quasi-identifier'), ('sensitive', 'Sensitive'), ('insensitive', 'Insensitive')], max_length=20)),
-                ('confidence', models.FloatField(default=0)),
-                ('reason', models.CharField(blank=True, max_length=300)),
-                ('looks_like', models.CharField(blank=True, max_length=40)),
-                ('is_target', models.BooleanField(default=False)),
-                ('is_unit_key', models.BooleanField(default=False)),
-                ('lower', models.FloatField(blank=True, null=True)),
-                ('upper', models.FloatField(blank=True, null=True)),
-                ('categories', models.JSONField(blank=True, null=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("position", models.PositiveIntegerField()),
+                ("name", models.CharField(max_length=300)),
+                ("kind", models.CharField(max_length=20)),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("identifier", "Identifier"),
+                            ("quasi_identifier", "Quasi-identifier"),
+                            ("sensitive", "Sensitive"),
+                            ("insensitive", "Insensitive"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "suggested_role",
+                    models.CharField(
+                        choices=[
+                            ("identifier", "Identifier"),
+                            ("quasi_identifier", "Quasi-identifier"),
+                            ("sensitive", "Sensitive"),
+                            ("insensitive", "Insensitive"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("confidence", models.FloatField(default=0)),
+                ("reason", models.CharField(blank=True, max_length=300)),
+                ("looks_like", models.CharField(blank=True, max_length=40)),
+                ("is_target", models.BooleanField(default=False)),
+                ("is_unit_key", models.BooleanField(default=False)),
+                ("lower", models.FloatField(blank=True, null=True)),
+                ("upper", models.FloatField(blank=True, null=True)),
+                ("categories", models.JSONField(blank=True, null=True)),
             ],
             options={
-                'ordering': ['position'],
+                "ordering": ["position"],
             },
         ),
         migrations.CreateModel(
-            name='Upload',
+            name="Upload",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('source_name', models.CharField(max_length=200)),
-                ('format', models.CharField(max_length=10)),
-                ('size', models.PositiveBigIntegerField()),
-                ('structure', models.JSONField(default=dict)),
-                ('file', models.CharField(max_length=80)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('consumed_at', models.DateTimeField(null=True)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("source_name", models.CharField(max_length=200)),
+                ("format", models.CharField(max_length=10)),
+                ("size", models.PositiveBigIntegerField()),
+                ("structure", models.JSONField(default=dict)),
+                ("file", models.CharField(max_length=80)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("consumed_at", models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Version',
+            name="Version",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('number', models.PositiveIntegerField()),
-                ('kind', models.CharField(choices=[('uploaded', 'Uploaded'), ('cleaned', 'Cleaned'), ('corrected', 'Corrected'), ('anonymized', 'Anonymized'), ('synthetic', 'Synthetic')], max_length=12)),
-                ('source_name', models.CharField(blank=True, max_length=200)),
-                ('origin', models.JSONField(default=dict)),
-                ('rows', models.PositiveBigIntegerField()),
-                ('columns_count', models.PositiveIntegerField()),
-                ('size', models.PositiveBigIntegerField()),
-                ('file', models.CharField(max_length=80)),
-                ('sha256', models.CharField(max_length=64)),
-                ('fingerprint', models.CharField(max_length=64)),
-                ('sealed_profile', models.BinaryField()),
-                ('checks', models.JSONField(default=list)),
-                ('job_id', models.UUIDField(null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('erased_at', models.DateTimeField(null=True)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("uploaded", "Uploaded"),
+                            ("cleaned", "Cleaned"),
+                            ("corrected", "Corrected"),
+                            ("anonymized", "Anonymized"),
+                            ("synthetic", "Synthetic"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("source_name", models.CharField(blank=True, max_length=200)),
+                ("origin", models.JSONField(default=dict)),
+                ("rows", models.PositiveBigIntegerField()),
+                ("columns_count", models.PositiveIntegerField()),
+                ("size", models.PositiveBigIntegerField()),
+                ("file", models.CharField(max_length=80)),
+                ("sha256", models.CharField(max_length=64)),
+                ("fingerprint", models.CharField(max_length=64)),
+                ("sealed_profile", models.BinaryField()),
+                ("checks", models.JSONField(default=list)),
+                ("job_id", models.UUIDField(null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("erased_at", models.DateTimeField(null=True)),
             ],
             options={
-                'ordering': ['dataset', 'number'],
+                "ordering": ["dataset", "number"],
             },
         ),
         migrations.CreateModel(
-            name='Dataset',
+            name="Dataset",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=200)),
-                ('description', models.TextField(blank=True)),
-                ('purpose', models.TextField(blank=True)),
-                ('legal_basis', models.CharField(blank=True, max_length=200)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('erased_at', models.DateTimeField(null=True)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='datasets', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("name", models.CharField(max_length=200)),
+                ("description", models.TextField(blank=True)),
+                ("purpose", models.TextField(blank=True)),
+                ("legal_basis", models.CharField(blank=True, max_length=200)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("erased_at", models.DateTimeField(null=True)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="datasets",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
     ]

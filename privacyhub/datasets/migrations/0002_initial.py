@@ -6,70 +6,109 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('datasets', '0001_initial'),
-        ('governance', '0001_initial'),
+        ("datasets", "0001_initial"),
+        ("governance", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='upload',
-            name='key',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='governance.datakey'),
+            model_name="upload",
+            name="key",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="governance.datakey",
+            ),
         ),
         migrations.AddField(
-            model_name='upload',
-            name='owner',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="upload",
+            name="owner",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='version',
-            name='created_by',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="version",
+            name="created_by",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='version',
-            name='dataset',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='datasets.dataset'),
+            model_name="version",
+            name="dataset",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="versions",
+                to="datasets.dataset",
+            ),
         ),
         migrations.AddField(
-            model_name='version',
-            name='key',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='governance.datakey'),
+            model_name="version",
+            name="key",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="governance.datakey",
+            ),
         ),
         migrations.AddField(
-            model_name='version',
-            name='ledgers',
-            field=models.ManyToManyField(related_name='versions', to='governance.ledger'),
+            model_name="version",
+            name="ledgers",
+            field=models.ManyToManyField(
+                related_name="versions", to="governance.ledger"
+            ),
         ),
         migrations.AddField(
-            model_name='version',
-            name='parents',
-            field=models.ManyToManyField(blank=True, related_name='children', to='datasets.version'),
+            model_name="version",
+            name="parents",
+            field=models.ManyToManyField(
+                blank=True, related_name="children", to="datasets.version"
+            ),
         ),
         migrations.AddField(
-            model_name='column',
-            name='version',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='columns', to='datasets.version'),
+            model_name="column",
+            name="version",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="columns",
+                to="datasets.version",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='version',
-            constraint=models.UniqueConstraint(fields=('dataset', 'number'), name='version_number_once'),
+            model_name="version",
+            constraint=models.UniqueConstraint(
+                fields=("dataset", "number"), name="version_number_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='column',
-            constraint=models.UniqueConstraint(fields=('version', 'name'), name='column_name_once'),
+            model_name="column",
+            constraint=models.UniqueConstraint(
+                fields=("version", "name"), name="column_name_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='column',
-            constraint=models.UniqueConstraint(condition=models.Q(('is_target', True)), fields=('version',), name='one_target'),
+            model_name="column",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("is_target", True)),
+                fields=("version",),
+                name="one_target",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='column',
-            constraint=models.UniqueConstraint(condition=models.Q(('is_unit_key', True)), fields=('version',), name='one_unit_key'),
+            model_name="column",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("is_unit_key", True)),
+                fields=("version",),
+                name="one_unit_key",
+            ),
         ),
     ]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from .encoding import Problem
 from .keys import Bools
@@ -97,7 +97,7 @@ def least_class(*, epsilon: float, delta: float) -> int:
         most, step = -1.0, 256
         while True:
             n = np.arange(first, first + step)
-            most = max(most, float(binom.sf(np.floor(n * gamma), n, beta).max()))
+            most = max(most, float(bdtrc(np.floor(n * gamma), n, beta).max()))
             if math.exp(-rate * (first + step - 1)) <= most:
                 return most
             first, step = first + step, step * 2

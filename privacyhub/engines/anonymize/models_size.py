@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
-from scipy.stats import poisson
+from scipy.special import gammaln, pdtr
 
 from .classes import Classes
 from .encoding import Problem
@@ -75,12 +75,13 @@ class KMap(Model):
         threshold = 1 - self.significance
         if self.estimator == "poisson":
             count = 0
-            while poisson.cdf(count, mean) < threshold:
+            while pdtr(count, mean) < threshold:
                 count += 1
             return min(self.k, rows, count + 2)
         count, reached = 1, 0.0
         while reached < threshold:
-            reached += poisson.pmf(count, mean) / -np.expm1(-mean)
+            probability = np.exp(count * np.log(mean) - mean - gammaln(count + 1))
+            reached += probability / -np.expm1(-mean)
             count += 1
         return min(self.k, rows, count)
 

@@ -217,7 +217,7 @@ class _Counter:
         result.minimum = _from_number(self._low, self.kind)
         result.maximum = _from_number(self._high, self.kind)
         if self.kind.is_numeric:
-            result.mean, result.std = self._mean, std
+            result.mean, result.std = _finite(self._mean), _finite(std)
         if len(numbers):
             values = np.quantile(numbers, QUANTILES, method="inverted_cdf")
             result.quantiles = {
@@ -268,11 +268,12 @@ class _Counter:
 
     def _measure(self, numbers: np.ndarray, *, lengths: bool = False) -> None:
         """Joins a batch's moments in: Chan, Golub and LeVeque (1979)."""
-        count, mean = len(numbers), float(numbers.mean())
-        squares = float(((numbers - mean) ** 2).sum())
+        with np.errstate(over="ignore", invalid="ignore"):
+            count, mean = len(numbers), float(numbers.mean())
+            squares = float(((numbers - mean) ** 2).sum())
         total = self._present + count
         delta = mean - self._mean
-        self._squares += squares + delta**2 * self._present * count / total
+        self._squares += squares + delta * delta * self._present * count / total
         self._mean += delta * count / total
         low, high = numbers.min().item(), numbers.max().item()
         self._low = low if self._low is None else min(self._low, low)
@@ -377,6 +378,11 @@ def _histogram(
     if not math.isfinite(high - low) or high == low:
         low, high = low - 0.5, low + 0.5
     return np.histogram(numbers, bins=BINS, range=(low, high))
+
+
+def _finite(number: float) -> float | None:
+    """None for a moment that passes the largest float: values near 1e300."""
+    return number if math.isfinite(number) else None
 
 
 def _shown(value: Any) -> Any:

@@ -27,14 +27,13 @@ GRACE = 25.0
 
 
 class Hub:
-    """Web, worker and clock as children; when one ends, all end."""
+    """Web and worker as children; when one ends, the other does too."""
 
     def __init__(self, *, port: int, host: str = "127.0.0.1") -> None:
         self.address = f"http://{host}:{port}"
         self._commands = {
             "web": processes.web(address=f"{host}:{port}"),
             "worker": processes.worker(),
-            "clock": processes.beat(),
         }
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -105,11 +104,11 @@ def stop_on_sigterm() -> None:
 
 
 class Command(BaseCommand):
-    help = "Serve the hub: all of it, or only web, worker or beat."
+    help = "Serve the hub: all of it, or only web or worker."
     requires_system_checks: list[str] = []  # they import every page: twice the start
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("process", nargs="?", choices=["web", "worker", "beat"])
+        parser.add_argument("process", nargs="?", choices=["web", "worker"])
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=8000)
         parser.add_argument("--queues", default="light,data,train")
@@ -132,8 +131,6 @@ class Command(BaseCommand):
     def _command(self, options: dict[str, Any]) -> list[str]:
         if options["process"] == "web":
             return processes.web(address=f"{options['host']}:{options['port']}")
-        if options["process"] == "worker":
-            return processes.worker(
-                queues=options["queues"], concurrency=options["concurrency"]
-            )
-        return processes.beat()
+        return processes.worker(
+            queues=options["queues"], concurrency=options["concurrency"]
+        )

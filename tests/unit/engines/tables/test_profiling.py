@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from privacyhub.engines.tables import TableProfile, profile, target_checks
@@ -105,3 +106,16 @@ def test_target_checks() -> None:
         "rare": ["rare_class"],
         "key": ["many_classes"],
     }
+
+
+def test_profile_of_huge_numbers_has_no_infinite_moment() -> None:
+    schema = pa.schema([("x", pa.float64())])
+    batches = [
+        pa.RecordBatch.from_arrays([pa.array(values)], schema=schema)
+        for values in ([1e300, -1e300, 1.0], [1e308, 1e308, 2.0])
+    ]
+    column = profile(batches, schema=schema).column("x")
+    assert (column.minimum, column.maximum) == (-1e300, 1e308)
+    assert column.std is None
+    json.dumps(column.quantiles, allow_nan=False)
+    json.dumps(column.histogram, allow_nan=False)
