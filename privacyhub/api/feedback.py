@@ -89,7 +89,7 @@ class Reason(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=2000)
 
 
-class PriceBody(serializers.Serializer[Any]):
+class RetrainPriceBody(serializers.Serializer[Any]):
     """What accepting would cost. Epsilons are decimal strings.
 
     `uses` and `left_after` are parts of the ledger's cap; `fits` says whether the
@@ -174,7 +174,7 @@ class FeedbackPrice(APIView):
 
     @extend_schema(
         operation_id="feedback_price",
-        responses={200: PriceBody, **problems(401, 403, 404, 409)},
+        responses={200: RetrainPriceBody, **problems(401, 403, 404, 409)},
     )
     def get(self, request: Request, pk: Any) -> Response:
         quote = services.price(feedback=_find(request, pk), by=request.user)

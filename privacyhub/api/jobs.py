@@ -16,7 +16,7 @@ from jobs import registry, services
 from jobs.models import Job
 from jobs.states import State
 from privacyhub.accounts.roles import NotAllowed
-from privacyhub.api.answers import accepted, find
+from privacyhub.api.answers import Accepted, accepted, find
 from privacyhub.api.idempotency import idempotent
 
 LONGEST_NOTHING = 60  # seconds
@@ -41,6 +41,7 @@ class JobSerializer(serializers.ModelSerializer):
             "total",
             "epsilon_spent",
             "attempt",
+            "worker",
             "message",
             "error_code",
             "spec",
@@ -59,12 +60,6 @@ class NothingSerializer(serializers.Serializer):
 
     kind = serializers.ChoiceField(choices=["nothing"])
     seconds = serializers.FloatField(min_value=0, max_value=LONGEST_NOTHING, default=0)
-
-
-class AcceptedSerializer(serializers.Serializer):
-    job = serializers.UUIDField()
-    state = serializers.ChoiceField(choices=State.choices)
-    url = serializers.CharField()
 
 
 class JobList(generics.ListAPIView):
@@ -93,7 +88,7 @@ class JobList(generics.ListAPIView):
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
 
-    @extend_schema(request=NothingSerializer, responses={202: AcceptedSerializer})
+    @extend_schema(request=NothingSerializer, responses={202: Accepted})
     @idempotent
     def post(self, request: Request) -> Response:
         form = NothingSerializer(data=request.data)
@@ -121,7 +116,7 @@ class JobCancel(APIView):
 
 
 class JobAgain(APIView):
-    @extend_schema(request=None, responses={202: AcceptedSerializer})
+    @extend_schema(request=None, responses={202: Accepted})
     @idempotent
     def post(self, request: Request, pk: Any) -> Response:
         return accepted(services.run_again(job=_own(request, pk), by=request.user))

@@ -85,6 +85,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     var = tmp_path_factory.mktemp("hub")
     environment = {**os.environ, "PRIVACYHUB_VAR": str(var)}
     environment["DJANGO_SETTINGS_MODULE"] = "privacyhub.settings"
+    environment["PRIVACYHUB_JOB_LEASE"] = "20"  # a lost worker is noticed soon
     url = os.environ.get("DATABASE_URL", "")
     if url:
         environment["DATABASE_URL"] = own_database(url)
