@@ -22,11 +22,15 @@ BLOCK = 2**20
 
 
 def _table() -> bytes:
-    """A register in which every text column holds the canary somewhere."""
+    """A register in which each text column holds a canary in one row.
+
+    One row, since a category that many share may be found by DP statistics, and then
+    it is a release that was paid for.
+    """
     frame = patient_register(rows=2_000, seed=5)
     row = pl.int_range(pl.len())
     frame = frame.with_columns(
-        pl.when(row % 7 == place)
+        pl.when(row == 700 + place)
         .then(pl.lit(f"{CANARY}-{name}"))
         .otherwise(pl.col(name))
         .alias(name)
