@@ -24,7 +24,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from jobs import registry, services
 from jobs.models import Job
-from jobs.states import JobCancelled, JobFailed, StaleAttempt
+from jobs.states import JobCancelled, JobFailed, Refusal, StaleAttempt
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ def execute(job_id: str) -> None:
         logger.warning("job %s is another attempt's now", job.pk)
     except JobCancelled:
         _end(lambda: services.end_cancelled(job=job))
-    except JobFailed as error:
+    except Refusal as error:
         failure = {"code": error.code, "message": error.message}
         _end(lambda: services.fail(job=job, **failure))
     except Exception:

@@ -20,9 +20,11 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from django.db import Error, connection  # noqa: E402
 
-from jobs import services  # noqa: E402
+from jobs import registry, services  # noqa: E402
 
 logger = logging.getLogger(__name__)
+
+TIDY_EVERY = 3600.0  # seconds
 
 
 def main(name: str, queues: str) -> None:
@@ -30,10 +32,14 @@ def main(name: str, queues: str) -> None:
     # A terminal's Ctrl-C reaches us too; the worker may still have jobs to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
+    tidied = -TIDY_EVERY
     while os.getppid() == parent:
         try:
             services.say_that_it_lives(name=name, queues=queues)
             services.reap()
+            if time.monotonic() - tidied >= TIDY_EVERY:
+                tidied = time.monotonic()
+                registry.run_tidying_hooks()
         except Error:
             logger.warning("the database did not answer the keeper", exc_info=True)
         except Exception:

@@ -85,6 +85,7 @@ _starting_hooks: list[Hook] = []
 _finishing_hooks: list[Hook] = []
 _cancel_hooks: list[CancelHook] = []
 _ended_hooks: list[Hook] = []
+_tidying_hooks: list[Callable[[], Any]] = []
 
 
 def kinds() -> tuple[str, ...]:
@@ -125,6 +126,17 @@ def when_ended(hook: Hook) -> Hook:
     """Call `hook` in the transaction that gives a job its terminal state."""
     _ended_hooks.append(hook)
     return hook
+
+
+def when_tidying(hook: Callable[[], Any]) -> Callable[[], Any]:
+    """Call `hook` in a worker's keeper when it starts, and once an hour."""
+    _tidying_hooks.append(hook)
+    return hook
+
+
+def run_tidying_hooks() -> None:
+    for hook in _tidying_hooks:
+        hook()
 
 
 def run_accepted_hooks(job: Job) -> None:

@@ -22,8 +22,19 @@ TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 OPEN = frozenset({State.QUEUED, State.RUNNING})
 
 
-class JobFailed(Exception):
-    """An expected failure: `message` is written for the user and holds no data."""
+class Refusal(Exception):
+    """What the rules of a domain do not allow, such as another state of things.
+
+    `message` is written for the user and holds no data. A job that meets one fails as
+    expected, with that message; it is no bug.
+    """
+
+    message: str
+    code: str = "refused"
+
+
+class JobFailed(Refusal):
+    """An expected failure."""
 
     def __init__(self, message: str, *, code: str = "failed") -> None:
         super().__init__(message)

@@ -225,7 +225,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["privacyhub.api.permissions.ScopeAllows"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": [
-        "rest_framework.parsers.JSONParser",
+        "privacyhub.api.parsing.JsonObject",
         "rest_framework.parsers.MultiPartParser",
     ],
     "DEFAULT_PAGINATION_CLASS": "privacyhub.api.pagination.Pages",
@@ -242,6 +242,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "ColumnRole": "privacyhub.datasets.models.Role",
+        "UserRole": "privacyhub.accounts.roles.Role",
+        "RightToShare": ["view", "use"],
+        "Right": "privacyhub.governance.models.Right",
+    },
 }
 
 LOGGING = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.urls import include, path
 
+handler400 = "privacyhub.web.errors.bad_request"
+handler404 = "privacyhub.web.errors.not_found"
 urlpatterns = [
     path("api/", include("privacyhub.api.urls")),
     path("", include("privacyhub.web.urls")),

@@ -116,7 +116,7 @@ def _released(
         raise
 
     def publish() -> dict[str, Any]:
-        try:
+        with stored.publishing(written):
             version = services.publish_release(
                 plan=plan,
                 written=written,
@@ -125,9 +125,6 @@ def _released(
                 seen=seen,
                 job=attempt.job,
             )
-        except BaseException:
-            stored.discard(written)
-            raise
         return _result(plan, version=version)
 
     return publish

@@ -41,9 +41,13 @@ def run(attempt: Attempt) -> Publish:
     accounts = version.ledgers.all()
     attempt.report("reading the held-out rows", 1, STEPS)
     try:
-        ledger.charge(
-            run_id=attempt.job.pk, purpose=METRICS, event=event, note="score histogram"
-        )
+        with attempt.held():
+            ledger.charge(
+                run_id=attempt.job.pk,
+                purpose=METRICS,
+                event=event,
+                note="score histogram",
+            )
     except ledger.LedgerError as error:
         raise JobFailed(
             "Nothing is reserved for this assessment. Ask for one on the model's page.",

@@ -33,13 +33,10 @@ def run(attempt: Attempt) -> Publish:
         raise
 
     def publish() -> dict[str, Any]:
-        try:
+        with stored.publishing(table):
             version = corrections.publish(
                 correction=correction, appended=appended, table=table, profile=profile
             )
-        except BaseException:
-            stored.discard(table)
-            raise
         return {
             "feedback": str(correction.feedback.pk),
             "version": str(version.pk),

@@ -11,7 +11,6 @@ from jobs.registry import Publish
 from jobs.states import JobFailed
 from privacyhub.datasets import intake
 from privacyhub.datasets import tables as stored
-from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Upload
 from privacyhub.engines import identifiers, tables
 from privacyhub.governance.keys import KeyDestroyed
@@ -36,7 +35,7 @@ def run(attempt: Attempt) -> Publish:
                 raise
     except tables.TableError as error:
         raise JobFailed(error.message, code=error.code) from error
-    except (KeyDestroyed, FileNotFoundError) as error:
+    except (KeyDestroyed, tables.SealedError) as error:
         raise JobFailed(
             "The uploaded file is gone. Upload it again.", code="upload_gone"
         ) from error
@@ -60,7 +59,7 @@ def _described(
     attempt.report("publishing", 3, STEPS)
 
     def publish() -> dict[str, Any]:
-        try:
+        with stored.publishing(written):
             version = intake.publish_upload(
                 upload=upload,
                 spec=attempt.spec,
@@ -69,11 +68,6 @@ def _described(
                 suggestions=suggestions,
                 job=attempt.job,
             )
-        except BaseException as error:
-            stored.discard(written)
-            if isinstance(error, DataError):
-                raise JobFailed(error.message, code=error.code) from error
-            raise
         return {"dataset": str(version.dataset_id), "version": str(version.pk)}
 
     return publish

@@ -154,15 +154,19 @@ def _encoder(
 
 
 def _pay(attempt: Attempt, event: Event, *, note: str, delta_units: int = 0) -> None:
-    """Charge before the read. JobFailed when the reservation does not cover it."""
+    """Charge before the read. JobFailed when the reservation does not cover it.
+
+    A worker that was thought dead charges nothing: StaleAttempt.
+    """
     try:
-        ledger.charge(
-            run_id=attempt.job.pk,
-            purpose=TRAINING,
-            event=event,
-            delta_units=delta_units,
-            note=note,
-        )
+        with attempt.held():
+            ledger.charge(
+                run_id=attempt.job.pk,
+                purpose=TRAINING,
+                event=event,
+                delta_units=delta_units,
+                note=note,
+            )
     except ledger.LedgerError as error:
         raise JobFailed(error.message, code="ledger") from error
 

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from django.db import models
 
+from jobs.states import Refusal
+
 
 class Role(models.TextChoices):
     STEWARD = "steward", "Data steward"
@@ -39,8 +41,10 @@ PERMISSIONS: dict[str, frozenset[Permission]] = {
 }
 
 
-class NotAllowed(Exception):
+class NotAllowed(Refusal):
     """The user's role or grants do not reach this far."""
+
+    code = "not_allowed"
 
     def __init__(self, message: str = "Your role does not allow this.") -> None:
         super().__init__(message)

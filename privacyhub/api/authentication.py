@@ -15,7 +15,9 @@ class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer phub_…`; never in a URL."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
-        scheme, _, token = get_authorization_header(request).decode().partition(" ")
+        # Latin-1 reads every byte: what is no token is refused, not a broken request.
+        header = get_authorization_header(request).decode("latin-1")
+        scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
             return None
         found = tokens.find(token.strip())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import wraps
 from typing import Any
@@ -87,6 +87,8 @@ def _again(kept: KeptAnswer, digest: str) -> Response:
 
 def _digest(request: Request) -> str:
     """SHA-256 over the fields and the files of the request."""
+    if not isinstance(request.data, Mapping):
+        raise DataError("The body must be an object.")
     found = hashlib.sha256()
     for name, value in sorted(request.data.items()):
         found.update(f"{name}=".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.http import JsonResponse
@@ -13,8 +14,11 @@ from jobs.states import NotRepeatable, TooManyJobs
 from privacyhub.accounts.errors import AccountError
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.datasets.errors import DataError
+from privacyhub.engines.tables import SealedError, StoreError
 from privacyhub.governance.keys import KeyDestroyed
 from privacyhub.governance.ledger import BudgetRefused, LedgerError
+
+logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -65,6 +69,9 @@ def _domain_problem(error: Exception) -> JsonResponse | None:
             return problem(status=403, title=error.message, code="not_allowed")
         case TooManyJobs():
             return problem(status=429, title=str(error), code="too_many_jobs")
+        case SealedError() | StoreError():
+            logger.error("a file of the store was refused: %s", error)
+            return problem(status=409, title=str(error), code="damaged")
         case KeyDestroyed():
             return problem(status=410, title="This was erased.", code="erased")
     return None

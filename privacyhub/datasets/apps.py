@@ -1,4 +1,4 @@
-"""Ties the fate of an upload to the end of the job that reads it."""
+"""Ties uploads to the end of the job that reads them, and keeps the store tidy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ class DatasetsConfig(AppConfig):
 
     def ready(self) -> None:
         from jobs import registry  # the app registry is ready only now
-        from privacyhub.datasets import intake
+        from privacyhub.datasets import intake, sweeping
 
         registry.when_ended(intake.job_ended)
+        registry.when_tidying(sweeping.sweep)

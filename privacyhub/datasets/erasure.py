@@ -62,10 +62,13 @@ def erase(*, dataset: Dataset, by: Any, confirm: str, with_models: bool) -> Touc
     reached = touched(row)
     now = timezone.now()
     gone = [*reached.versions, *(reached.models if with_models else [])]
+    answers = _answers(reached.models) if with_models else []
     for thing in gone:
         keys.destroy(thing.key)
         thing.erased_at = now
         thing.save(update_fields=["erased_at"])
+    for batch in answers:
+        keys.destroy(batch.key)
     row.erased_at = now
     row.save(update_fields=["erased_at"])
     row.grants.filter(revoked_at=None).update(revoked_at=now)
@@ -77,8 +80,18 @@ def erase(*, dataset: Dataset, by: Any, confirm: str, with_models: bool) -> Touc
         models=[str(model.pk) for model in reached.models],
         models_erased=with_models,
     )
-    transaction.on_commit(lambda: _remove([thing.file for thing in gone]))
+    transaction.on_commit(lambda: _remove([thing.file for thing in [*gone, *answers]]))
     return reached
+
+
+def _answers(models: list[Any]) -> list[Any]:
+    """The prediction files of these model versions, found from them like the reports.
+
+    They lie under keys of their own.
+    """
+    return [
+        batch for model in models for batch in model.batches.exclude(key__isnull=True)
+    ]
 
 
 def _remove(names: list[str]) -> None:

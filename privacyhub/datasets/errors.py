@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from jobs.states import Refusal
 
-class DataError(Exception):
+
+class DataError(Refusal):
     """Bad input (`status` 400) or a conflict with what is there (409).
 
     `message` names row and column and never a value; `code` is stable, for scripts.

@@ -196,10 +196,13 @@ def forget(upload: Upload) -> None:
 
 def job_ended(job: Job) -> None:
     """An upload is read once: it goes with its job, in the same transaction."""
-    if job.kind != "ingest":
+    named = {
+        "ingest": {"pk": job.spec.get("upload")},
+        "predict": {"predictionbatch__job": job.pk},
+    }
+    if job.kind not in named:
         return
-    upload = Upload.objects.filter(pk=job.spec["upload"]).first()
-    if upload is not None:
+    for upload in Upload.objects.filter(**named[job.kind]):
         forget(upload)
 
 
@@ -347,6 +350,7 @@ def publish_version(
     )
     version.parents.set(parents or [])
     version.ledgers.set(ledgers)
+    ledger.note_steward_read(ledgers=ledgers, by=by, purpose="profile", run_id=job.pk)
     audit.record(
         actor=by,
         action="version.publish",
@@ -355,7 +359,6 @@ def publish_version(
         sha256=version.sha256,
         parents=[str(parent.pk) for parent in parents or []],
     )
-    ledger.note_steward_read(ledgers=ledgers, by=by, purpose="profile", run_id=job.pk)
     return version
 
 

@@ -27,6 +27,7 @@ from privacyhub.governance.models import Grant
 
 PREVIEW_ROWS = 20
 MOST_PREVIEW_ROWS = 200
+MOST_OFFSET = 2**53  # what JSON counts exactly; no table is as long
 CONTENT_TYPES = {
     "csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
@@ -48,7 +49,7 @@ def preview(
 ) -> pl.DataFrame:
     """Some rows as they are; at most `MOST_PREVIEW_ROWS`."""
     _require_reader(version, by)
-    if offset < 0 or not 1 <= rows <= MOST_PREVIEW_ROWS:
+    if not 0 <= offset <= MOST_OFFSET or not 1 <= rows <= MOST_PREVIEW_ROWS:
         raise DataError(
             f"A preview has 1 to {MOST_PREVIEW_ROWS} rows, from row 0 on.",
             code="preview_range",

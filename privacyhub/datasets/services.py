@@ -18,13 +18,13 @@ from privacyhub.datasets import tables
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Column, Dataset, Role, Version, VersionKind
 from privacyhub.engines.tables import Kind, TableProfile, target_checks
-from privacyhub.governance import audit, grants, ledger
+from privacyhub.governance import audit, entries, grants, ledger
+from privacyhub.governance.caps import MOST_EPSILON
 from privacyhub.governance.models import Grant, Ledger, Right
 
 # Kinds of version that are made to leave the stewards.
 RELEASABLE = frozenset({VersionKind.ANONYMIZED, VersionKind.SYNTHETIC})
 MOST_CATEGORIES = 1_000
-MOST_EPSILON = 1_000
 LEAST_DELTA = Decimal("1e-13")
 _CHANGEABLE = frozenset(
     {"role", "is_target", "is_unit_key", "lower", "upper", "categories"}
@@ -239,7 +239,8 @@ def declare_budget(
             "1e-15.",
             code="delta_range",
         )
-    for account in version.ledgers.all():
+    # All of them before the first one's line on the audit trail, as ever.
+    for account in entries.locked(version.ledgers.all()):
         ledger.declare(
             ledger=account,
             by=by,
@@ -294,10 +295,7 @@ def share(
         raise Conflict("The dataset was erased.", code="erased")
     if isinstance(target, Version):
         _require_releasable(target)
-    grant = grants.give(
-        target=target, right=right, by=by, user=user, expires_at=expires_at
-    )
-    if isinstance(target, Version):
+        # The ledgers before the audit trail's head, which `give` takes.
         ledger.note_uncovered_release(
             ledgers=target.ledgers.all(),
             by=by,
@@ -305,7 +303,9 @@ def share(
             purpose="share version",
             note=f"version {target.number} was shared",
         )
-    return grant
+    return grants.give(
+        target=target, right=right, by=by, user=user, expires_at=expires_at
+    )
 
 
 def _require_releasable(version: Version) -> None:

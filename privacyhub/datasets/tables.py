@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
+from django.db import InterfaceError, OperationalError
 
 from privacyhub.datasets import storage
 from privacyhub.datasets.models import Version
@@ -85,6 +87,21 @@ def _write(
 def discard(written: Written) -> None:
     """Undo `write` when its version was not published."""
     storage.remove(written.file)
+
+
+@contextmanager
+def publishing(written: Written) -> Iterator[None]:
+    """Discard the table when the block fails for good.
+
+    After an outage or a deadlock the block runs once more, and needs the file.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError):
+        raise
+    except BaseException:
+        discard(written)
+        raise
 
 
 def _where(version: Version) -> dict[str, Any]:

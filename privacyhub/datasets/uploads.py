@@ -19,13 +19,16 @@ from django.core.files.uploadhandler import FileUploadHandler
 
 from privacyhub.datasets import storage
 from privacyhub.datasets.errors import DataError
-from privacyhub.engines.tables import SealedReader, SealedWriter
+from privacyhub.engines.tables import SealedError, SealedReader, SealedWriter
 
 CHUNK = 2**20
 
 
 class UploadRefused(DataError, SuspiciousOperation):
-    """A file that is refused before it is read: a 4xx in REST and on pages alike."""
+    """A file that is refused before it is read: a 4xx in REST and on pages alike.
+
+    Django makes `web.errors.bad_request` of a SuspiciousOperation, wherever it rises.
+    """
 
 
 class SealedUpload(UploadedFile):
@@ -57,8 +60,14 @@ class SealedUpload(UploadedFile):
 
 
 def open_sealed(name: str, *, key: bytes) -> BinaryIO:
-    """A seekable, decrypting, buffered reader of a file in the store."""
-    raw = storage.path_of(name).open("rb")
+    """A seekable, decrypting, buffered reader of a file in the store.
+
+    Raises SealedError where the file is missing, and later where it was changed.
+    """
+    try:
+        raw = storage.path_of(name).open("rb")
+    except FileNotFoundError as error:
+        raise SealedError("The sealed file is missing.") from error
     return io.BufferedReader(
         SealedReader(raw, key=key, context=name.encode()), buffer_size=CHUNK
     )
@@ -115,7 +124,7 @@ class SealingUploadHandler(FileUploadHandler):
     ) -> None:
         """Refuse before reading what is too large or has no user to belong to."""
         if not self._has_user():
-            raise UploadRefused("Sign in first.", code="not_authenticated", status=401)
+            raise UploadRefused("Sign in first.", code="not_authenticated", status=403)
         if content_length > settings.MAX_UPLOAD_BYTES + CHUNK:
             raise _too_large()
 

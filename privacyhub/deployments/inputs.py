@@ -96,7 +96,7 @@ def _cells(rows: Sequence[Mapping[str, Any]], column: ColumnSpec) -> list[Any]:
             continue
         try:
             cells.append(read(value))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise _wrong_type(number, column) from error
     return cells
 

@@ -24,7 +24,7 @@ from privacyhub.datasets.models import Version
 from privacyhub.datasets.services import require_open
 from privacyhub.deployments.models import Prediction
 from privacyhub.feedback.models import Decision, Feedback, Problem
-from privacyhub.governance import audit, keys, ledger
+from privacyhub.governance import audit, entries, keys, ledger
 from privacyhub.governance.ledger import BudgetRefused
 from privacyhub.training import services as training
 from privacyhub.training.models import Model, ModelVersion
@@ -167,7 +167,7 @@ def _label(label: Any, *, classes: Sequence[str], row: int) -> str | float:
         return text
     try:
         number = float(label)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(label, bool) or not math.isfinite(number):
         raise DataError(
@@ -229,6 +229,8 @@ def _accept(*, feedback: Feedback, by: Any) -> Feedback:
     if parent is None:
         raise Conflict("The model's version is not known.", code="no_version")
     require_open(parent)
+    # Before the audit trail's head, which the correction's job takes.
+    entries.locked(parent.ledgers.all())
     if row.corrections_count and row.version is None:
         if row.model_version.erased_at is not None:
             raise Conflict("The corrections were erased.", code="erased")

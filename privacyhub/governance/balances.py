@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from jobs.states import Refusal
 from privacyhub.engines.dp.events import Event
 from privacyhub.engines.dp.orders import UNITS_PER_ONE
 from privacyhub.engines.dp.rdp import add_vectors, fits, rdp_vector
@@ -25,8 +26,10 @@ from privacyhub.governance.sums import (
 )
 
 
-class BudgetRefused(Exception):
+class BudgetRefused(Refusal):
     """The cap would be passed. Nothing was read and nothing was charged."""
+
+    code = "over_cap"
 
     def __init__(self, message: str, *, ledger: Ledger, purpose: str) -> None:
         super().__init__(message)

@@ -15,6 +15,8 @@ from privacyhub.governance.entries import append, locked
 from privacyhub.governance.models import CapRequest, EntryKind, Ledger, Unit
 from privacyhub.governance.sums import LedgerError, cap_of, store
 
+MOST_EPSILON = 1_000  # above it a cap bounds nothing
+
 
 def positive_decimal(text: Any, *, name: str) -> Decimal:
     """A positive finite decimal, or LedgerError naming the field."""
@@ -102,6 +104,8 @@ def request_raise(
     if not by.may(Permission.MANAGE_DATA):
         raise NotAllowed
     wanted = positive_decimal(epsilon_cap, name="The new cap")
+    if wanted > MOST_EPSILON:
+        raise LedgerError(f"A cap on epsilon is at most {MOST_EPSILON:,}.")
     if not ledger.is_declared or wanted <= Decimal(ledger.epsilon_cap):
         raise LedgerError("The new cap must be above the present one.")
     if not reason.strip():

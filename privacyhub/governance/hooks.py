@@ -29,6 +29,10 @@ def job_starting(job: Job) -> None:
 
 
 def job_finishing(job: Job) -> None:
+    _lock_ledgers(job)
+
+
+def _lock_ledgers(job: Job) -> None:
     """Take the ledgers' row locks now: before the audit trail's head, as ever."""
     dataset = job.spec.get("dataset")
     if dataset:
@@ -36,11 +40,16 @@ def job_finishing(job: Job) -> None:
 
 
 def cancel_asked(job: Job, by: Any) -> None:
+    _lock_ledgers(job)
     audit.record(actor=by, action="job.cancel", target=job, kind=job.kind)
 
 
 def job_ended(job: Job) -> None:
-    """Settle what the job had reserved; put its end on the trail."""
+    """Settle what the job had reserved; put its end on the trail.
+
+    Jobs that wait for this one end after it, with reservations on the same ledgers.
+    """
+    _lock_ledgers(job)
     ledger.settle(run_id=job.pk)
     audit.record(
         actor=job.owner,

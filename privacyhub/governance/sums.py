@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
 
+from jobs.states import Refusal
 from privacyhub.engines.dp.rdp import add_vectors, cap_vector, epsilon_from_rdp
 from privacyhub.governance.models import Ledger, Part
 
@@ -22,8 +23,10 @@ BOTH = SIDES[Part.ALL]
 _SHOWN = Decimal("0.0001")
 
 
-class LedgerError(Exception):
+class LedgerError(Refusal):
     """A request that the ledger's rules do not allow; `message` says which."""
+
+    code = "ledger"
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

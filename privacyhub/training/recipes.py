@@ -26,6 +26,9 @@ DEFAULT_EPSILON = "1"
 DEFAULT_METRICS_EPSILON = "0.5"
 DEFAULT_HOLDOUT = 0.2
 MOST_COLUMNS = 500
+# What an epsilon or a delta may be: the ledger's least unit, and its highest cap.
+LEAST_AMOUNT = Decimal("1e-15")
+MOST_AMOUNT = Decimal(1000)
 ENCODED_KINDS: dict[str, EncodedKind] = {
     Kind.INTEGER: "number",
     Kind.NUMBER: "number",
@@ -195,6 +198,10 @@ def positive(text: Any, *, name: str, code: str) -> str:
         raise DataError(f"{name} must be a number.", code=code) from error
     if not value.is_finite() or value <= 0:
         raise DataError(f"{name} must be a number above 0.", code=code)
+    if not LEAST_AMOUNT <= value <= MOST_AMOUNT:
+        raise DataError(
+            f"{name} lies between {LEAST_AMOUNT:e} and {MOST_AMOUNT:,}.", code=code
+        )
     return format(value, "f")
 
 

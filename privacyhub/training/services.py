@@ -316,9 +316,6 @@ def share(
 ) -> Grant:
     """Give a right on a model. Without privacy this is an uncovered release."""
     datasets.require_manager(dataset=model.dataset, by=by)
-    grant = datasets.share(
-        target=model, user=user, right=right, by=by, expires_at=expires_at
-    )
     bare = model.runs.filter(privacy=Privacy.NONE, model_version__isnull=False)
     for run in bare:
         ledger.note_uncovered_release(
@@ -329,7 +326,9 @@ def share(
             note=f"{run.model_version} was trained without privacy and shared",
             run_id=run.job_id,
         )
-    return grant
+    return datasets.share(
+        target=model, user=user, right=right, by=by, expires_at=expires_at
+    )
 
 
 def grants_of(model: Model) -> QuerySet[Grant]:
@@ -350,12 +349,6 @@ def download(*, model_version: ModelVersion, by: Any) -> Iterator[bytes]:
         raise Conflict("This model was erased.", code="erased")
     pieces = artefacts.chunks(model_version)
     with transaction.atomic():
-        audit.record(
-            actor=by,
-            action="model_version.download",
-            target=model_version,
-            sha256=model_version.artefact_sha256,
-        )
         if model_version.run.privacy == Privacy.NONE:
             ledger.note_uncovered_release(
                 ledgers=_accounts(model_version.run, None),
@@ -365,6 +358,12 @@ def download(*, model_version: ModelVersion, by: Any) -> Iterator[bytes]:
                 note=f"the file of {model_version}, trained without privacy",
                 run_id=model_version.run.job_id,
             )
+        audit.record(
+            actor=by,
+            action="model_version.download",
+            target=model_version,
+            sha256=model_version.artefact_sha256,
+        )
     return pieces
 
 

@@ -19,9 +19,9 @@ PAGE = 50
 
 
 class FilterForm(forms.Form):
-    actor = forms.CharField(required=False, max_length=150)
+    actor = forms.CharField(required=False, max_length=150, label="Who")
     action = forms.CharField(required=False, max_length=60)
-    object_type = forms.CharField(required=False, max_length=40, label="Object")
+    object_type = forms.CharField(required=False, max_length=40, label="Kind of object")
     object_id = forms.CharField(required=False, max_length=40, label="Object id")
     since = forms.DateField(
         required=False,

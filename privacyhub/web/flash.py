@@ -15,6 +15,7 @@ from jobs.states import NotRepeatable, TooManyJobs
 from privacyhub.accounts.errors import AccountError
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.datasets.errors import DataError
+from privacyhub.engines.tables import SealedError, StoreError
 from privacyhub.governance.keys import KeyDestroyed
 from privacyhub.governance.ledger import BudgetRefused, LedgerError
 
@@ -24,6 +25,8 @@ _REFUSALS = (
     DataError,
     LedgerError,
     NotRepeatable,
+    SealedError,
+    StoreError,
     TooManyJobs,
 )
 

@@ -75,7 +75,11 @@ def jobs(request: HttpRequest) -> HttpResponse:
 def _workers() -> list[dict[str, Any]]:
     alive_since = timezone.now() - settings.JOB_LEASE
     return [
-        {"worker": worker, "alive": worker.seen_at > alive_since}
+        {
+            "worker": worker,
+            "alive": worker.seen_at > alive_since,
+            "queues": worker.queues.replace(",", ", "),
+        }
         for worker in Worker.objects.order_by("name")[:50]
     ]
 

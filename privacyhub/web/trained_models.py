@@ -22,7 +22,7 @@ from privacyhub.api.trained_models import model_file as file_response
 from privacyhub.assessment import evaluation
 from privacyhub.assessment.models import Assessment, Report
 from privacyhub.datasets import services as datasets
-from privacyhub.datasets.models import Dataset, Version
+from privacyhub.datasets.models import Dataset, Version, VersionKind
 from privacyhub.feedback.models import Feedback
 from privacyhub.governance import grants
 from privacyhub.training import recipes, services
@@ -256,7 +256,7 @@ def _newer_versions(version: ModelVersion) -> list[Version]:
         return []
     later = Version.objects.filter(
         dataset=version.model.dataset_id, number__gt=source.number, erased_at=None
-    )
+    ).exclude(kind=VersionKind.ANONYMIZED)
     return list(later.order_by("-number")[:5])
 
 

@@ -173,7 +173,7 @@ function line(figure, colours, narrow) {
       text: [plain(mark.label)],
       type: "scatter",
       mode: "markers+text",
-      textposition: "top center",
+      textposition: "bottom right",
       marker: { size: 10, color: colours.ink },
       cliponaxis: false,
       showlegend: false,
@@ -259,6 +259,24 @@ function heatmap(figure, colours, narrow) {
   return { traces: [trace], layout };
 }
 
+// Labels of points that lie close together go to different sides; a fifth has none.
+const LABEL_PLACES = [
+  "top center",
+  "bottom center",
+  "middle right",
+  "middle left",
+];
+
+function labelPlace(point, figure) {
+  if (!figure.labels) return null;
+  const [low, high] = figure.y?.range ?? [0, 1];
+  const near = (other) =>
+    Math.abs(Math.log(number(other.x) / number(point.x))) < 0.3 &&
+    Math.abs(number(other.y) - number(point.y)) < 0.06 * (high - low);
+  const before = figure.points.slice(0, figure.points.indexOf(point));
+  return LABEL_PLACES[before.filter(near).length];
+}
+
 function scatter(figure, colours, narrow) {
   const groups = [...new Set(figure.points.map((p) => p.group ?? ""))];
   const traces = groups.map((group, index) => {
@@ -270,8 +288,9 @@ function scatter(figure, colours, narrow) {
       name: plain(group),
       x: points.map((p) => number(p.x)),
       y: points.map((p) => number(p.y)),
-      text: points.map((p) => plain(p.label)),
-      textposition: "top center",
+      text: points.map((p) => (labelPlace(p, figure) ? plain(p.label) : "")),
+      hovertext: points.map((p) => plain(p.label)),
+      textposition: points.map((p) => labelPlace(p, figure) ?? "top center"),
       textfont: { color: colours.muted, size: 12 },
       customdata: points.map((p) => ({ url: p.url, note: plain(p.note) })),
       cliponaxis: false,
@@ -284,7 +303,7 @@ function scatter(figure, colours, narrow) {
           width: points.map((p) => (p.highlight ? 3 : 1)),
         },
       },
-      hovertemplate: "<b>%{text}</b><br>%{x:.4~g}, %{y:.4~g}<br>%{customdata.note}<extra></extra>",
+      hovertemplate: "<b>%{hovertext}</b><br>%{x:.4~g}, %{y:.4~g}<br>%{customdata.note}<extra></extra>",
     };
   });
   const legend = groups.length > 1;

@@ -78,7 +78,16 @@ def publish_model(
                 guarantee=told,
                 summary={
                     "classes": list(recipe.classes),
-                    "inputs": [{"name": column.name} for column in recipe.columns],
+                    "inputs": [
+                        {
+                            "name": column.name,
+                            "kind": column.kind,
+                            "lower": column.lower or 0.0,
+                            "upper": column.upper or 100.0,
+                            "categories": list(column.categories),
+                        }
+                        for column in recipe.columns
+                    ],
                     "parameters": 321,
                     "task": recipe.task,
                 },

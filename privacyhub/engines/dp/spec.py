@@ -12,6 +12,8 @@ from typing import Any, Literal, get_args
 
 from privacyhub.engines.dp.architecture import (
     ACTIVATIONS,
+    MAX_LAYERS,
+    MAX_WIDTH,
     TASKS,
     Activation,
     Architecture,
@@ -19,6 +21,8 @@ from privacyhub.engines.dp.architecture import (
     Task,
     parse_hidden,
 )
+
+MAX_STEPS = 1_000_000
 
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -71,7 +75,16 @@ class TrainSpec:
             f"number of units ({self.units}).",
         )
         _require(_positive(self.epochs), "The number of epochs must be positive.")
-        _require(self.steps <= 1_000_000, "A run has at most 1,000,000 steps.")
+        _require(
+            self.epochs <= MAX_STEPS and self.steps <= MAX_STEPS,
+            f"A run has at most {MAX_STEPS:,} steps.",
+        )
+        _require(
+            len(self.hidden) <= MAX_LAYERS
+            and all(1 <= width <= MAX_WIDTH for width in self.hidden),
+            f"A network has at most {MAX_LAYERS} hidden layers of 1 to {MAX_WIDTH} "
+            "units.",
+        )
         if self.task == "multiclass":
             _require(self.classes >= 2, "A multi-class target has 2 classes or more.")
         elif self.task == "binary":

@@ -27,6 +27,13 @@ register = template.Library()
 
 SPRITE = "vendor/tabler-icons-3.51.0/icons.svg"
 
+# Pages that lie below an entry of the navigation without having its address.
+_BELOW = {
+    "web:datasets": ("/versions/", "/anonymizations/", "/hierarchies/"),
+    "web:models": ("/model-versions/",),
+    "web:settings": ("/users/", "/password/"),
+}
+
 # Formats
 
 
@@ -173,7 +180,8 @@ def nav_item(context: Context, name: str, text: str, symbol: str) -> SafeString:
         return SafeString("")
     request = context.get("request")
     path = request.path if request else ""
-    here = path == url if name == "web:home" else path.startswith(url)
+    below = () if name == "web:home" else (url, *_BELOW.get(name, ()))
+    here = path == url or path.startswith(below)
     return format_html(
         '<li><a class="hub-nav-link" href="{}"{}>{}<span>{}</span></a></li>',
         url,

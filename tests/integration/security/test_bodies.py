@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client, override_settings
@@ -167,5 +168,6 @@ def test_preview_out_of_range_is_400(
 )
 def test_login_sends_nobody_elsewhere(target: str, steward: Any) -> None:
     form = {"username": "steward", "password": "a long password 1", "next": target}
-    answer = Client().post(f"/login/?next={target}", form)
+    kind = "application/x-www-form-urlencoded"
+    answer = Client().post(f"/login/?next={target}", urlencode(form), content_type=kind)
     assert (answer.status_code, answer.headers["Location"]) == (302, "/")

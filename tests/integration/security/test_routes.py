@@ -20,6 +20,8 @@ from tests.integration.published_model import EXACT_AUC
 
 METHODS = ("get", "post", "put", "patch", "delete")
 PUBLIC = {
+    "api/schema/",  # the document and its page: they hold no data
+    "api/docs/",
     "healthz",
     "readyz",
     "login/",
@@ -66,13 +68,14 @@ def test_foreign_object_looks_like_a_missing_one(
             if route.kind == "users":  # a matter of role alone
                 fits = role == "admin" or foreign.status_code in ABSENT | {403}
             else:
-                fits = foreign.status_code in ABSENT
+                # A body may be refused before the object is looked for.
+                fits = foreign.status_code in ABSENT | {400}
                 fits &= foreign.status_code == missing.status_code
-            if fits and route.is_api and foreign.status_code == 404:
+            if fits and route.is_api and route.kind != "users":
                 fits = foreign.content == missing.content
             if not fits:
                 wrong.append(told)
-    assert wrong == []
+    assert not wrong, wrong
 
 
 def test_only_the_public_pages_answer_without_a_login(
@@ -85,15 +88,15 @@ def test_only_the_public_pages_answer_without_a_login(
             status = _call(
                 client, method, route.address(), is_api=route.is_api
             ).status_code
-            if route.pattern.startswith("api/"):
+            if route.pattern in PUBLIC:
+                fits = status in {200, 403, 405, 503}
+            elif route.is_api:
                 fits = status == 401
-            elif route.pattern in PUBLIC:
-                fits = status < 500
             else:
                 fits = status in {302, 405}
             if not fits:
                 wrong.append((method, route.pattern, status))
-    assert wrong == []
+    assert not wrong, wrong
 
 
 def test_each_post_of_a_session_needs_the_csrf_token(
@@ -108,7 +111,7 @@ def test_each_post_of_a_session_needs_the_csrf_token(
             answer = _call(client, method, route.address(pk), is_api=route.is_api)
             if answer.status_code not in {403, 405}:
                 wrong.append((method, route.pattern, answer.status_code))
-    assert wrong == []
+    assert not wrong, wrong
 
 
 def test_read_only_token_changes_nothing(
@@ -125,7 +128,7 @@ def test_read_only_token_changes_nothing(
             answer = _call(client, method, route.address(pk), is_api=True)
             if answer.status_code != 403:
                 wrong.append((method, route.pattern, answer.status_code))
-    assert wrong == []
+    assert not wrong, wrong
 
 
 # What a look leaves behind: that it was made.
@@ -155,7 +158,7 @@ def test_get_changes_nothing(
         answer = client.get(route.address(pk))
         if answer.status_code >= 500 and route.pattern != "readyz":
             broken.append((route.pattern, answer.status_code))
-    assert broken == []
+    assert not broken, broken
     assert _everything() == before
 
 
@@ -192,7 +195,7 @@ def test_analyst_sees_no_cell_and_no_exact_figure(
         text = answer.content.decode(errors="replace")
         leaks += [(route.pattern, one) for one in canaries if one in text]
     assert opened > 30
-    assert leaks == []
+    assert not leaks, leaks
     told = client.get(f"/api/v1/versions/{version.pk}/").json()
     hidden = ("rows", "size", "checks", "ledgers")
     assert {told[name] for name in hidden} == {None}

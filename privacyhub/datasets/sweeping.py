@@ -1,0 +1,46 @@
+"""Files that nobody will read again: what a killed job or request left in the store."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from django.apps import apps
+from django.conf import settings
+
+from privacyhub.datasets import storage
+
+# Longer than any job runs: a file in the making is younger than its job.
+LEFT_ALONE = timedelta(days=1)
+
+
+def sweep() -> int:
+    """Remove files that no row with a living key names; how many there were.
+
+    Every model with a `file` names one in the store, and has its `key`.
+    """
+    root = Path(settings.VAR_DIR) / "store"
+    until = time.time() - LEFT_ALONE.total_seconds()
+    old = [
+        path.relative_to(root).as_posix()
+        for path in root.glob("*/*")
+        if path.is_file() and path.stat().st_mtime < until
+    ]
+    if not old:
+        return 0
+    orphans = set(old) - _named()
+    for name in orphans:
+        storage.remove(name)
+    return len(orphans)
+
+
+def _named() -> set[str]:
+    return {
+        name
+        for model in apps.get_models()
+        if any(field.name == "file" for field in model._meta.get_fields())
+        for name in model._default_manager.filter(key__destroyed_at=None).values_list(
+            "file", flat=True
+        )
+    }
