@@ -183,7 +183,15 @@ def _train_private(attempt: Attempt, plan: Plan, table: EncodedTable) -> Trained
         )
         _pay(attempt, event, note=f"steps {start + 1} to {start + steps}")
 
-    return _engine().train(
+    reference = plan.spec.implementation == "dpsequential"
+    if reference and table.ids.shape[1]:
+        raise JobFailed(
+            "DPSequential is offered for tables without a category column of more "
+            "than 64 values. Train with the hub's own loop.",
+            code="implementation",
+        )
+    train = _reference().train_dpsequential if reference else _engine().train
+    model: TrainedModel = train(
         table,
         spec=plan.spec,
         noise_multiplier=training.noise_multiplier,
@@ -191,6 +199,7 @@ def _train_private(attempt: Attempt, plan: Plan, table: EncodedTable) -> Trained
         progress=_progress(attempt, plan),
         cancelled=attempt.cancelled,
     )
+    return model
 
 
 def _train_bare(attempt: Attempt, plan: Plan, table: EncodedTable) -> TrainedModel:
@@ -207,6 +216,13 @@ def _engine() -> Any:
     from privacyhub.engines.dp import training  # TensorFlow, in this child alone
 
     return training
+
+
+def _reference() -> Any:
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    from privacyhub.engines.dp import reference  # TensorFlow, in this child alone
+
+    return reference
 
 
 def _progress(attempt: Attempt, plan: Plan) -> Callable[[int, int], None]:

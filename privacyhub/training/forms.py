@@ -19,7 +19,13 @@ from privacyhub.training.recipes import (
     suggested_classes,
 )
 
-_SETTINGS = ("epochs", "expected_batch", "learning_rate", "clip_norm")
+_SETTINGS = (
+    "epochs",
+    "expected_batch",
+    "learning_rate",
+    "clip_norm",
+    "implementation",
+)
 
 
 class ModelShareForm(ShareForm):
@@ -160,6 +166,15 @@ class PrivacyForm(forms.Form):
         label="Hidden layers",
         required=False,
         help_text="Widths, such as 64, 32. Empty: a linear model.",
+    )
+
+    implementation = forms.ChoiceField(
+        label="Training loop",
+        required=False,
+        choices=[
+            ("", "The hub's own, the fastest"),
+            ("dpsequential", "TensorFlow Privacy's DPSequential, the reference"),
+        ],
     )
 
     def clean_hidden(self) -> str:

@@ -17,6 +17,15 @@ RANDOMNESS = (
     "Batches and noise come from generators seeded with 256 bits of the operating "
     "system's entropy, never from a user's seed, and the seed is not kept."
 )
+REFERENCE_RANDOMNESS = (
+    "Batches come from a generator seeded with 256 bits of the operating system's "
+    "entropy; the noise is TensorFlow's, seeded with 63 bits of it. No user's seed "
+    "is used, and none is kept."
+)
+LOOPS = {
+    "engine": "the hub's own, norms held to TensorFlow Privacy's registry by tests",
+    "dpsequential": "TensorFlow Privacy's DPSequential, fed the same Poisson batches",
+}
 FLOATING_POINT = (
     "Training noise is normal noise in 32-bit floating point; the guarantee holds for "
     "the ideal mechanism and leaves attacks on floating point aside. DP statistics and "
@@ -65,7 +74,10 @@ def private(
         "holdout": recipe.holdout,
         "statistics": plan.statistics and plan.statistics.to_dict(),
         "classes_declared": recipe.classes_declared,
-        "randomness": RANDOMNESS,
+        "loop": LOOPS[plan.spec.implementation],
+        "randomness": RANDOMNESS
+        if plan.spec.implementation == "engine"
+        else REFERENCE_RANDOMNESS,
         "floating_point": FLOATING_POINT,
         "versions": versions(),
     }

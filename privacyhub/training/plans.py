@@ -275,8 +275,18 @@ def _spec(recipe: RecipeSpec, *, units: int, most_rows: int) -> TrainSpec:
         classes=max(2, len(recipe.classes)),
         max_rows_per_unit=most_rows,
     )
+    rule = by_rule.to_dict()
+    if recipe.settings.get("implementation") == "dpsequential":
+        if most_rows > 1 or not recipe.is_private:
+            raise DataError(
+                "TensorFlow Privacy's DPSequential is offered for training with "
+                "privacy where the unit is one record.",
+                code="implementation",
+            )
+        # It has neither a schedule nor averaged weights: a smaller, constant rate.
+        rule |= {"schedule": "constant", "ema": 0, "learning_rate": 0.5}
     try:
-        return TrainSpec.from_dict(by_rule.to_dict() | recipe.settings)
+        return TrainSpec.from_dict(rule | recipe.settings)
     except (ValueError, TypeError) as error:
         raise DataError(str(error), code="settings") from error
 

@@ -47,6 +47,7 @@ SETTINGS = frozenset(
         "epochs",
         "expected_batch",
         "hidden",
+        "implementation",
         "learning_rate",
         "momentum",
         "optimizer",

@@ -12,6 +12,7 @@ from jobs import execution
 from jobs.models import Job
 from jobs.states import JobCancelled
 from privacyhub.datasets import intake, services, tables
+from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Version
 from privacyhub.engines.dp.artefact import load_model
 from privacyhub.engines.dp.events import event_from_dict
@@ -65,6 +66,30 @@ def test_training_by_the_engine_costs_what_was_planned(
     assert assessment.epsilon == "0.5"
     assert 0 <= assessment.exact["metrics"]["auc"]["value"] <= 1
     assert assessment.released["noise_deviation"] > 0
+
+
+def test_training_by_dpsequential_costs_what_was_planned(
+    submit: Callable[..., Any], run_jobs: RUN, register_version: Any
+) -> None:
+    run = submit(settings={"implementation": "dpsequential", "epochs": 2})
+    run_jobs()
+    run.job.refresh_from_db()
+    assert run.job.state == "succeeded", run.job.trace or run.job.message
+    account = services.the_ledger(register_version)
+    held = Reservation.objects.get(run_id=run.job_id)
+    assert [int(v) for v in held.vector] == list(charged(account, run.job))
+    told = run.model_version.guarantee
+    assert "DPSequential" in told["loop"]
+    assert told["epsilon_accounted"] <= 1
+
+
+def test_dpsequential_without_privacy_is_refused(submit: Callable[..., Any]) -> None:
+    with pytest.raises(DataError, match="DPSequential"):
+        submit(
+            privacy="none",
+            reason="to compare with privacy",
+            settings={"implementation": "dpsequential"},
+        )
 
 
 def test_refused_charge_runs_no_step(
