@@ -272,7 +272,8 @@ def _require_same_kinds(known: dict[str, Column], profile: tables.TableProfile) 
     """Bounds, categories and recipes speak of a kind: a refresh keeps it."""
     for name, column in known.items():
         now = profile.column(name).kind
-        if now != column.kind and (column.kind, now) not in _WIDER:
+        widened = (column.kind, now) in _WIDER and not column.is_unit_key
+        if now != column.kind and not widened:
             raise Conflict(
                 f"Column “{name}” held {column.kind} and now holds {now}. "
                 "Upload the file as a dataset of its own.",

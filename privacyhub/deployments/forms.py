@@ -41,11 +41,19 @@ class FileForm(forms.Form):
     file = forms.FileField(label="A CSV or Parquet file")
 
 
+def _figure(value: float) -> str:
+    if 1000 <= abs(value) < 1e12:
+        return f"{value:.0f}"
+    return f"{value:.4g}"
+
+
 def _field(column: Mapping[str, Any]) -> forms.Field:
     common: dict[str, Any] = {"label": column["name"], "required": False}
     match column["kind"]:
         case "number":
-            bounds = f"{column['lower']:.4g} to {column['upper']:.4g} in training"
+            bounds = (
+                f"{_figure(column['lower'])} to {_figure(column['upper'])} in training"
+            )
             return forms.FloatField(
                 **common,
                 help_text=bounds,

@@ -34,6 +34,7 @@ FLOATING_POINT = (
 _ALWAYS_OUTSIDE = (
     "The choice of columns, target and settings, as far as it was made after looking "
     "at the data.",
+    "The declared number of units, as far as it was taken from a count of the rows.",
     "Exact metrics, which stay with stewards.",
 )
 _PACKAGES = ("dp-accounting", "tensorflow", "tensorflow-privacy", "opendp", "numpy")
@@ -115,6 +116,11 @@ def _not_covered(recipe: RecipeSpec, source: Version) -> list[str]:
     told = list(_ALWAYS_OUTSIDE)
     if source.kind == VersionKind.ANONYMIZED:
         told.insert(0, TRAINED_ON_ANONYMIZED)
+    if source.kind == VersionKind.CORRECTED:
+        told.append(
+            "A corrected row counts as a unit of its own, apart from the record that "
+            "was behind the prediction."
+        )
     if not recipe.classes_declared:
         told.insert(
             0,

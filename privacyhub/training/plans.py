@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from privacyhub.datasets.errors import Conflict, DataError
+from privacyhub.datasets.models import VersionKind
 from privacyhub.engines.assess.histogram import metrics_noise_multiplier
 from privacyhub.engines.dp import accounting
 from privacyhub.engines.dp.accounting import EpsilonAfter
@@ -33,7 +34,7 @@ from privacyhub.engines.dp.orders import UNITS_PER_ONE
 from privacyhub.engines.dp.spec import TrainSpec
 from privacyhub.governance import ledger as ledgers
 from privacyhub.governance.models import Ledger, Part, Unit
-from privacyhub.training.recipes import RecipeSpec
+from privacyhub.training.recipes import DEFAULT_HOLDOUT, RecipeSpec
 
 TRAINING, METRICS = "training", "metrics"
 STATISTICS_SHARE = 0.1  # of the training's budget, in mu squared
@@ -171,8 +172,9 @@ def plan_for(*, recipe: RecipeSpec, accounts: Sequence[Ledger]) -> Plan:
         recipe,
         units=max(1, int(fewest * (1 - recipe.holdout))),
         most_rows=max(account.most_rows_per_unit for account in accounts),
+        keyed=any(account.unit == Unit.KEY for account in accounts),
     )
-    alone = len(accounts) == 1
+    alone = len(accounts) == 1 and _splits_alike(accounts[0], holdout=recipe.holdout)
     additive = _additive_delta(recipe, delta=float(delta))
     statistics, training, accounted = None, None, 0.0
     table: tuple[EpsilonAfter, ...] = ()
@@ -203,6 +205,21 @@ def plan_for(*, recipe: RecipeSpec, accounts: Sequence[Ledger]) -> Plan:
         part_heldout=Part.HELDOUT if alone else Part.ALL,
         epsilon_table=table,
     )
+
+
+def _splits_alike(account: Ledger, *, holdout: float) -> bool:
+    """Whether a unit falls on the same side in every run of this ledger.
+
+    Only then do the two sides compose in parallel; otherwise each price is charged to
+    all units. Another share moves the border between the sides. At record level the
+    coin follows the row's content, so a refresh may toss an edited row's coin anew.
+    """
+    if holdout != DEFAULT_HOLDOUT:
+        return False
+    if account.unit == Unit.KEY:
+        return True
+    uploads = account.versions.filter(kind=VersionKind.UPLOADED)
+    return uploads.values("fingerprint").distinct().count() <= 1
 
 
 def quote(*, plan: Plan, accounts: Sequence[Ledger]) -> Quote:
@@ -268,7 +285,7 @@ def _delta(recipe: RecipeSpec, accounts: Sequence[Ledger], *, units: int) -> str
     return delta
 
 
-def _spec(recipe: RecipeSpec, *, units: int, most_rows: int) -> TrainSpec:
+def _spec(recipe: RecipeSpec, *, units: int, most_rows: int, keyed: bool) -> TrainSpec:
     by_rule = default_spec(
         task=recipe.task,
         units=units,
@@ -277,7 +294,7 @@ def _spec(recipe: RecipeSpec, *, units: int, most_rows: int) -> TrainSpec:
     )
     rule = by_rule.to_dict()
     if recipe.settings.get("implementation") == "dpsequential":
-        if most_rows > 1 or not recipe.is_private:
+        if keyed or not recipe.is_private:
             raise DataError(
                 "TensorFlow Privacy's DPSequential is offered for training with "
                 "privacy where the unit is one record.",

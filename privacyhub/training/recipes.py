@@ -15,11 +15,12 @@ from typing import Any, Literal, cast
 
 from privacyhub.datasets import services as datasets
 from privacyhub.datasets.errors import Conflict, DataError
-from privacyhub.datasets.models import Column, Role, Version
+from privacyhub.datasets.models import Column, Role, Version, VersionKind
 from privacyhub.engines.dp.architecture import Task
 from privacyhub.engines.prepare.encoding import Kind as EncodedKind
 from privacyhub.engines.prepare.encoding import TargetSpec
 from privacyhub.engines.tables import Kind
+from privacyhub.governance.models import Unit
 from privacyhub.training.models import Privacy
 
 DEFAULT_EPSILON = "1"
@@ -169,6 +170,7 @@ def fit_to(*, recipe: RecipeSpec, version: Version) -> None:
     """Refuse a version that lacks a column of the recipe, or has it as another kind."""
     datasets.require_open(version)
     columns = {column.name: column for column in version.columns.all()}
+    _require_unit_key(version, columns)
     for name in [recipe.target, *(column.name for column in recipe.columns)]:
         if name not in columns:
             raise Conflict(
@@ -188,6 +190,18 @@ def fit_to(*, recipe: RecipeSpec, version: Version) -> None:
                 f"Column “{column.name}” is of another kind than in the recipe.",
                 code="column_kind",
                 column=column.name,
+            )
+
+
+def _require_unit_key(version: Version, columns: Mapping[str, Column]) -> None:
+    """Where the unit is a key, the version must still hold it as it was uploaded."""
+    for account in version.ledgers.filter(unit=Unit.KEY):
+        if account.unit_key not in columns or version.kind == VersionKind.ANONYMIZED:
+            raise Conflict(
+                f"{version} does not hold the unit key “{account.unit_key}” as it was "
+                "uploaded, so its units cannot be told apart. Train on the upload.",
+                code="unit_key",
+                column=account.unit_key,
             )
 
 
@@ -290,7 +304,10 @@ def _task(
             code="task",
             column=target.name,
         )
-    declared = bool(given or target.categories or target.kind == Kind.BOOLEAN)
+    # The profile's own classes, sent back, were not declared by anybody.
+    known = suggested_classes(version=version, column=target)
+    own = bool(given) and set(given) != set(known)
+    declared = bool(own or target.categories or target.kind == Kind.BOOLEAN)
     return task, classes, declared
 
 

@@ -72,9 +72,19 @@ def _unit_ids(frame: pl.DataFrame, *, key: str | None) -> NDArray[np.str_]:
     if key is None:
         ids = frame.select(own.alias("id"))["id"]
     else:
-        unit = pl.lit("unit:") + pl.col(key).cast(pl.String).str.strip_chars()
+        unit = pl.lit("unit:") + _key_text(frame, key)
         ids = frame.select(pl.coalesce(unit, own).alias("id"))["id"]
     return np.asarray(ids.to_list(), dtype=str)
+
+
+def _key_text(frame: pl.DataFrame, key: str) -> pl.Expr:
+    """A key as text, the same whether it came as 5, 5.0 or "5"."""
+    column = pl.col(key)
+    if frame.schema[key].is_float():
+        whole = (column == column.floor()) & (column.abs() < 2.0**53)
+        as_integer = column.cast(pl.Int64, strict=False).cast(pl.String)
+        return pl.when(whole).then(as_integer).otherwise(column.cast(pl.String))
+    return column.cast(pl.String).str.strip_chars()
 
 
 def _codes(ids: NDArray[np.str_], keys_of_rows: pl.Series) -> NDArray[np.int64]:

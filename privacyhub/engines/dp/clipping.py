@@ -84,21 +84,33 @@ def _pair_norms(inputs: Any, gradients: Any, rows: int) -> Any:
         return (tf.reduce_sum(tf.square(inputs), axis=1) + 1) * tf.reduce_sum(
             tf.square(gradients), axis=1
         )
-    a = tf.reshape(inputs, [-1, rows, inputs.shape[1]])
-    d = tf.reshape(gradients, [-1, rows, gradients.shape[1]])
+    a = _by_unit(inputs, rows)
+    d = _by_unit(gradients, rows)
     a_pairs = tf.matmul(a, a, transpose_b=True) + 1
     d_pairs = tf.matmul(d, d, transpose_b=True)
-    return tf.reduce_sum(a_pairs * d_pairs, axis=[1, 2])
+    return _squared(tf.reduce_sum(a_pairs * d_pairs, axis=[1, 2]), like=gradients)
+
+
+def _by_unit(values: Any, rows: int) -> Any:
+    """[units, rows, width] in double precision: rows of a unit may nearly cancel, and
+    a norm that loses that in rounding would clip too little."""
+    wide = tf.cast(values, tf.float64)
+    return tf.reshape(wide, [-1, rows, values.shape[1]])
+
+
+def _squared(total: Any, *, like: Any) -> Any:
+    return tf.cast(tf.maximum(total, 0.0), like.dtype)
 
 
 def _table_norms(places: Any, gradients: Any, rows: int) -> Any:
     """Squared norms of an embedding table's gradients, a unit: [units]."""
     if rows == 1:
         return tf.reduce_sum(tf.square(gradients), axis=1)
-    d = tf.reshape(gradients, [-1, rows, gradients.shape[1]])
+    d = _by_unit(gradients, rows)
     p = tf.reshape(places, [-1, rows])
-    same = tf.cast(p[:, :, None] == p[:, None, :], gradients.dtype)
-    return tf.reduce_sum(same * tf.matmul(d, d, transpose_b=True), axis=[1, 2])
+    same = tf.cast(p[:, :, None] == p[:, None, :], tf.float64)
+    pairs = same * tf.matmul(d, d, transpose_b=True)
+    return _squared(tf.reduce_sum(pairs, axis=[1, 2]), like=gradients)
 
 
 def clipped_sum(

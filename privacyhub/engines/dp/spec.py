@@ -114,8 +114,8 @@ class TrainSpec:
             _require(self.task != "regression", "A regression has no class weights.")
             _require(
                 len(self.class_weights) == self.classes
-                and all(_positive(w) for w in self.class_weights),
-                "There must be one positive weight a class.",
+                and all(_positive(w) and w <= 100 for w in self.class_weights),
+                "There must be one weight a class, above 0 and at most 100.",
             )
 
     @property

@@ -129,7 +129,7 @@ def name_threshold(
     names, and each passes with probability at most delta / m. The discrete Gaussian's
     tail is covered by rounding up and one count more.
     """
-    tail = NormalDist().inv_cdf(1 - delta / max_rows_per_unit)
+    tail = -NormalDist().inv_cdf(delta / max_rows_per_unit)
     return math.ceil(max_rows_per_unit + deviation * tail) + 1
 
 

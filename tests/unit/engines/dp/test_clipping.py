@@ -208,3 +208,27 @@ def test_unit_that_is_not_finite_counts_as_zero(poison, rows) -> None:
     else:
         # Saturated units may still be finite: they are bounded like any other.
         assert np.linalg.norm(got - expected) <= 1.0 + 1e-5
+
+
+def test_unit_whose_rows_nearly_cancel_is_still_clipped() -> None:
+    # Two rows of one unit, alike but for their class, with a large loss weight: the
+    # sum of their gradients is small beside each, and rounding must not hide it.
+    architecture = Architecture(features=6, outputs=1, hidden=(), activation="tanh")
+    generator = np.random.default_rng(3)
+    features = np.repeat(generator.normal(size=(64, 6)), 2, axis=0).astype(np.float32)
+    features[1::2] += generator.normal(scale=1e-3, size=(64, 6)).astype(np.float32)
+    vector = np.zeros(architecture.parameters, np.float32)
+    for unit in range(64):
+        rows = slice(2 * unit, 2 * unit + 2)
+        total = clipped_sum(
+            vector=tf.constant(vector),
+            architecture=architecture,
+            task="binary",
+            features=tf.constant(features[rows]),
+            ids=tf.zeros([2, 0], tf.int32),
+            target=tf.constant([0.0, 1.0]),
+            row_weight=tf.constant([1e4, 1e4]),
+            clip_norm=tf.constant(0.01),
+            rows_per_unit=2,
+        )
+        assert np.linalg.norm(total.numpy()) <= 0.01 * (1 + 1e-2)

@@ -290,7 +290,7 @@ def test_noise_that_is_none_is_refused_before_any_block(noise: float) -> None:
         ({"expected_batch": 2001}, "larger than the declared"),
         ({"epochs": 0}, "epochs"),
         ({"clip_norm": math.nan}, "clip norm"),
-        ({"class_weights": (1.0,)}, "one positive weight a class"),
+        ({"class_weights": (1.0,)}, "one weight a class"),
         ({"task": "multiclass", "classes": 1}, "2 classes"),
     ],
 )

@@ -1,0 +1,83 @@
+"""When the two sides of the coin may compose in parallel, and when not."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+import pytest
+
+from privacyhub.datasets import intake
+from privacyhub.datasets import services as datasets
+from privacyhub.datasets.errors import Conflict
+from privacyhub.datasets.models import Version, VersionKind
+from privacyhub.engines.tables import patient_register
+from privacyhub.governance.models import Ledger, Part, Unit
+from privacyhub.training import plans, recipes
+from privacyhub.training.rows import _key_text
+
+
+def parts(version: Any, **asked: Any) -> set[str]:
+    recipe = recipes.build(version=version, request={"epsilon": "1"} | asked)
+    plan = plans.plan_for(recipe=recipe, accounts=list(version.ledgers.all()))
+    return {price.part for price in plan.prices}
+
+
+def test_default_split_prices_each_side_alone(register_version: Any) -> None:
+    assert parts(register_version) == {Part.TRAIN, Part.HELDOUT}
+
+
+def test_another_share_is_charged_to_all_units(register_version: Any) -> None:
+    assert parts(register_version, holdout=0.4) == {Part.ALL}
+
+
+def test_refreshed_records_are_charged_to_all_units(
+    register_version: Any,
+    steward: Any,
+    upload_file: Callable[..., Any],
+    run_jobs: Callable[[], None],
+) -> None:
+    buffer = io.BytesIO()
+    edited = patient_register(rows=600).with_columns(pl.col("sodium") + 1)
+    edited.write_csv(buffer)
+    job = intake.submit(
+        upload=intake.receive(file=upload_file(buffer.getvalue()), by=steward),
+        by=steward,
+        name="",
+        dataset=register_version.dataset,
+    )
+    run_jobs()
+    job.refresh_from_db()
+    assert job.state == "succeeded", job.trace or job.message
+    refreshed = Version.objects.get(pk=job.result["version"])
+    assert refreshed.ledgers.get() == datasets.the_ledger(register_version)
+    assert parts(refreshed) == {Part.ALL}
+    assert parts(register_version) == {Part.ALL}
+
+
+@pytest.mark.parametrize(
+    "keys", [[5, None, 12], [5.0, None, 12.0], ["5", None, " 12"]], ids=str
+)
+def test_unit_key_reads_alike_whatever_its_type(keys: list[Any]) -> None:
+    frame = pl.DataFrame({"patient": keys})
+    assert frame.select(_key_text(frame, "patient"))["patient"].to_list() == [
+        "5",
+        None,
+        "12",
+    ]
+
+
+def test_version_without_its_unit_key_is_not_trained_on(register_version: Any) -> None:
+    recipe = recipes.build(version=register_version, request={"epsilon": "1"})
+    Ledger.objects.update(unit=Unit.KEY, unit_key="zip")
+    recipes.fit_to(recipe=recipe, version=register_version)
+    register_version.kind = VersionKind.ANONYMIZED
+    with pytest.raises(Conflict, match="unit key"):
+        recipes.fit_to(recipe=recipe, version=register_version)
+
+
+def test_profiled_classes_sent_back_are_not_declared(register_version: Any) -> None:
+    request = {"classes": ["no", "yes"]}
+    assert not recipes.build(version=register_version, request=request).classes_declared
