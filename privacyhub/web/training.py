@@ -26,6 +26,7 @@ from privacyhub.web.flash import explained
 
 _LABELS = ("Data and unit", "Target", "Privacy", "Review")
 _TEMPLATES = ("data", "target", "privacy", "review")
+PRICED_STEP = 3
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -39,12 +40,33 @@ def train(request: HttpRequest, pk: Any) -> HttpResponse:
     form = _form(request, version, draft, step)
     if request.method == "POST" and form.is_valid():
         answers = getattr(form, "answers", form.cleaned_data)
-        services.keep_draft(version=version, by=request.user, answers=answers)
-        return redirect(_address(version, step + 1))
+        if _hold_together(request, version, draft | answers, form, step):
+            services.keep_draft(version=version, by=request.user, answers=answers)
+            return redirect(_address(version, step + 1))
     context = _context(version, step) | {"form": form, "draft": draft}
     if step == 1:
         context |= _data_context(version)
     return render(request, f"training/{_TEMPLATES[step - 1]}.html", context)
+
+
+def _hold_together(
+    request: HttpRequest,
+    version: Version,
+    answers: dict[str, Any],
+    form: forms.Form,
+    step: int,
+) -> bool:
+    """Whether the answers so far make a recipe, and from step 3 on have a price.
+
+    What does not hold is told on the form of the step that it belongs to.
+    """
+    if step == 1:
+        return True
+    with explained(request, form) as outcome:
+        recipe = recipes.build(version=version, request=recipe_request(answers))
+        if step >= PRICED_STEP:
+            services.price(version=version, recipe=recipe)
+    return outcome.ok
 
 
 @require_GET

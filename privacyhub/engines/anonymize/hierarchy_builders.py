@@ -248,15 +248,21 @@ def masking(
 
 
 def zip_codes(values: Sequence[str]) -> Rows:
-    """US ZIP codes: five digits, then one digit fewer a level."""
+    """US ZIP codes: five digits, then one digit fewer a level.
+
+    The level of five digits is left out where every value has just these: a level that
+    changes nothing would only enlarge the lattice.
+    """
+    plain = all(len(value) == 5 for value in values if value not in (MISSING, ROOT))
 
     def path(value: str, row: int) -> list[str]:
         if not _ZIP_VALUE.match(value):
             raise AnonymizeError(f"Value {row} of the list is not a ZIP code.")
         code = value.split("-")[0].zfill(5)
-        return [code, *(code[: 5 - i] + "*" * i for i in range(1, 5))]
+        masked = [code[: 5 - i] + "*" * i for i in range(1, 5)]
+        return masked if plain else [code, *masked]
 
-    return _build(values, levels=5, path=path)
+    return _build(values, levels=4 if plain else 5, path=path)
 
 
 def ordered_groups(order: Sequence[str], *, sizes: Sequence[int] = (2, 2)) -> Rows:
