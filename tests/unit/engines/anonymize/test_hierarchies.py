@@ -137,7 +137,7 @@ def test_tree_fills_short_branches() -> None:
             pl.Series([f"{n:05}" for n in range(10_000, 10_100)]),
             "zip",
             "10012",
-            "10012",
+            "1001*",
         ),
         (pl.Series(["2020-01-31", "2021-02-01", "2021-02-02"]), "d", "2020-01-31", ""),
         (pl.Series(["x", "y", "z"]), "kind", "x", "*"),
