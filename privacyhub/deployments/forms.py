@@ -34,6 +34,17 @@ class RowForm(forms.Form):
             if told[name] not in (None, "")
         }
 
+    @property
+    def left_empty(self) -> str:
+        """How many inputs the model had to take as missing; "" for none."""
+        empty = len(self._columns) - len(self.row)
+        if not empty:
+            return ""
+        return (
+            f"{empty} of the {len(self._columns)} inputs were left empty: the model "
+            "took them as missing, and its answer may say little."
+        )
+
 
 class FileForm(forms.Form):
     """A file whose rows are predicted."""

@@ -177,6 +177,7 @@ def test_page_asks_for_the_models_inputs_and_answers(
     answer = client.post(url, {f"input_{place}": "1.2"}).content.decode()
     made = Prediction.objects.get()
     assert str(made.pk) in answer
+    assert f"{len(names) - 1} of the {len(names)} inputs were left empty" in answer
     assert services.input_of(made)["creatinine"] == 1.2
     wrong = client.post(url, {f"input_{place}": "secret-text"})
     assert wrong.status_code == 400
