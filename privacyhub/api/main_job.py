@@ -6,11 +6,14 @@ and by the functional tests, which check each answer against the OpenAPI documen
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+import polars as pl
 
 from privacyhub.api.client import Client, Refused
 from privacyhub.engines.dp.events import event_from_dict
@@ -255,7 +258,7 @@ class MainJob:
                 f"models/{told['model']}/share/",
                 {"user": self._analyst_name, "right": "use"},
             )
-            rows: list[dict[str, Any]] = [{}, {}]
+            rows = _first_rows(self._table, told["summary"]["inputs"])
             predicted = self._analyst.post(
                 f"model-versions/{model_version}/predict/", {"rows": rows}
             )["predictions"]
@@ -298,6 +301,24 @@ class MainJob:
             },
         )
         return str(given["id"])
+
+
+def _first_rows(table: Table, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Two rows to predict: what an analyst might type in for two people."""
+    if table.file_name.endswith((".parquet", ".pq")):
+        frame = pl.read_parquet(io.BytesIO(table.content)).head(2)
+    else:
+        frame = pl.read_csv(table.content, infer_schema=False, n_rows=2)
+    frame = frame.cast(pl.String).rename(str.strip)
+    known = [one for one in inputs if one["name"] in frame.columns]
+    return [
+        {
+            one["name"]: float(cell) if one["kind"] == "number" else cell
+            for one in known
+            if (cell := (row[one["name"]] or "").strip()) not in {"", "?"}
+        }
+        for row in frame.iter_rows(named=True)
+    ]
 
 
 def _rounded(rows: int) -> int:
