@@ -19,7 +19,7 @@ from privacyhub.datasets.models import Dataset
 from privacyhub.feedback.models import Decision, Feedback
 from privacyhub.governance import balances, statement
 from privacyhub.governance.models import CapRequest, Ledger
-from privacyhub.training.models import Model
+from privacyhub.training.models import Model, ModelVersion
 
 SHOWN = 5
 FOUND = 20
@@ -39,7 +39,9 @@ _SEARCHED = (
 def home(request: HttpRequest) -> HttpResponse:
     user = request.user
     datasets = Dataset.objects.visible_to(user).filter(erased_at=None)
-    models = Model.objects.visible_to(user).select_related("dataset")
+    live = ModelVersion.objects.filter(erased_at=None).values("model")
+    models = Model.objects.visible_to(user).filter(pk__in=live)
+    models = models.select_related("dataset")
     jobs = Job.objects.filter(owner=user).defer("spec", "trace")
     context = {
         "running": jobs.open()[:SHOWN],

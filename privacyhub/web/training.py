@@ -33,6 +33,10 @@ PRICED_STEP = 3
 def train(request: HttpRequest, pk: Any) -> HttpResponse:
     """A step of the wizard. What is answered is kept as a draft."""
     version = _version(request, pk)
+    with explained(request) as outcome:
+        datasets.require_open(version)
+    if not outcome.ok:
+        return redirect("web:version", version.pk)
     draft = services.draft_of(version=version, by=request.user)
     step = _step(request, draft)
     if step == len(_LABELS):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from jobs.models import Job
 from privacyhub.training.models import TrainingDraft, TrainingRun
@@ -105,3 +106,14 @@ def test_wizard_is_for_those_who_manage_the_data(
     assert client_for(analyst).get(address(1)).status_code == 404
     assert client_for(other_steward).get(address(1)).status_code == 404
     assert client_for(auditor).get(address(1)).status_code == 403
+
+
+def test_wizard_of_an_erased_version_leads_back(
+    register_version: Any, steward: Any, client_for: Any
+) -> None:
+    register_version.erased_at = timezone.now()
+    register_version.save(update_fields=["erased_at"])
+    url = reverse("web:train", args=[register_version.pk])
+    answer = client_for(steward).get(url, follow=True)
+    assert answer.redirect_chain
+    assert "was erased" in answer.content.decode()
