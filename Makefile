@@ -2,6 +2,7 @@
 # make run      the hub
 # make test     the tests (DATABASE_URL and REDIS_URL: against those services too)
 # make bench    the benchmarks into var/bench (NAME=anonymize for one of them)
+# make faults   kills, halts and outages against real processes (SEED=1), as a table
 # make check    ruff and mypy
 # make lock     requirements.txt anew from requirements.in
 
@@ -13,7 +14,7 @@ PORT ?= 8000
 export TF_USE_LEGACY_KERAS = 1
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: setup run demo test bench check lock
+.PHONY: setup run demo test bench faults check lock
 
 setup: $(READY)
 
@@ -50,9 +51,12 @@ test: $(READY_DEV)
 	@$(PYTHON) -m pytest $(ARGS)
 
 bench: $(READY_DEV)
-	@for name in $(or $(NAME),anonymize dp_training dp_accuracy); do \
+	@for name in $(or $(NAME),anonymize dp_training dp_accuracy queue); do \
 		$(PYTHON) -m tests.benchmarks.$$name || exit 1; \
 	done
+
+faults: $(READY_DEV)
+	@$(PYTHON) -m tests.faults --write --seed $(or $(SEED),1) $(ARGS)
 
 check: $(READY_DEV)
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy

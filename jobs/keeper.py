@@ -1,11 +1,12 @@
 """The process beside each worker: says that the worker lives, and reaps lost jobs.
 
 Every worker's keeper reaps; the conditional writes of `services.reap` make that
-harmless. It ends when its worker does: `python -m jobs.keeper NAME QUEUES`.
+harmless. It ends when its worker does: `python -m jobs.keeper NAME QUEUES CHILDREN`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -27,15 +28,17 @@ logger = logging.getLogger(__name__)
 TIDY_EVERY = 3600.0  # seconds
 
 
-def main(name: str, queues: str) -> None:
+def main(name: str, queues: str, children: int) -> None:
     """Beat and reap until the parent process is gone."""
-    # A terminal's Ctrl-C reaches us too; the worker may still have jobs to end.
+    # A stop may reach the whole group; the worker may still have jobs to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # From the name: a worker that ended while we started has another as our parent.
+    parent = int(name.rpartition(":")[2])
     tidied = -TIDY_EVERY
     while os.getppid() == parent:
         try:
-            services.say_that_it_lives(name=name, queues=queues)
+            services.say_that_it_lives(name=name, queues=queues, children=children)
             services.reap()
             if time.monotonic() - tidied >= TIDY_EVERY:
                 tidied = time.monotonic()
@@ -46,7 +49,8 @@ def main(name: str, queues: str) -> None:
             logger.exception("the keeper's round broke")
         connection.close()
         _wait(parent)
-    services.say_goodbye(name=name)
+    with contextlib.suppress(Error):
+        services.say_goodbye(name=name)
 
 
 def _wait(parent: int) -> None:
@@ -56,4 +60,4 @@ def _wait(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -7,6 +7,7 @@ a worker runs.
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from celery import Celery
 from django.conf import settings
@@ -15,25 +16,26 @@ from kombu.exceptions import OperationalError
 logger = logging.getLogger(__name__)
 
 RUN = "jobs.run"
-_MOST_URGENT = 9  # of a job; Redis counts the other way
+LEAST_LIFE = timedelta(minutes=1)  # a worker may be slow to start
 
 app = Celery("privacyhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+# Celery would close the database before and after each task; `jobs.celery` looks to it.
+app.conf["CELERY_DB_REUSE_MAX"] = 10_000
 
 
-def send(*, job_id: str, queue: str, priority: int = 0) -> bool:
+def send(*, job_id: str, queue: str) -> bool:
     """True when the broker has the message; without it the reaper sends again.
 
-    A message is void once the reaper has sent the next one, so that a long wait
-    does not pile them up.
+    It has no priority: what the worker that it wakes takes, the rows decide. It is void
+    once the reaper has sent the next one, so that a long wait does not pile them up.
     """
-    life = settings.JOB_REPUBLISH_AFTER + 3 * settings.JOB_REAP_EVERY
+    life = settings.JOB_REPUBLISH_AFTER + max(3 * settings.JOB_REAP_EVERY, LEAST_LIFE)
     try:
         app.send_task(
             RUN,
-            args=[str(job_id)],
+            args=[job_id, queue],
             queue=queue,
-            priority=_MOST_URGENT - max(0, min(_MOST_URGENT, priority)),
             expires=life.total_seconds(),
             retry=False,
         )

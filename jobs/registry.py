@@ -70,8 +70,10 @@ _kinds: dict[str, Kind] = {
             Queue.TRAIN,
             again_path="privacyhub.training.services.again",
         ),
+        Kind("export", "jobs.tasks.export.run", Queue.DATA),
         Kind("predict", "jobs.tasks.predict.run", Queue.DATA),
         Kind("assess", "jobs.tasks.assess.run", Queue.DATA),
+        Kind("assess_groups", "jobs.tasks.assess_groups.run", Queue.DATA),
         Kind(
             "correct",
             "jobs.tasks.correct.run",
@@ -96,6 +98,13 @@ def kinds() -> tuple[str, ...]:
 def kind(name: str) -> Kind:
     """The kind called `name`; KeyError where there is none."""
     return _kinds[name]
+
+
+def register(kind: Kind) -> Kind:
+    """Add a kind of an installed app's own; ValueError where the name is taken."""
+    if _kinds.setdefault(kind.name, kind) != kind:
+        raise ValueError(f"there is another kind {kind.name}")
+    return kind
 
 
 def when_accepted(hook: Hook) -> Hook:

@@ -2,7 +2,8 @@
 
 The order that makes a job survive any crash:
 1. `submit` writes the row; the message goes out after the commit.
-2. `claim` takes it with one conditional UPDATE, which raises `attempt`.
+2. `claim_next` takes the best that waits with one conditional UPDATE, which raises
+   `attempt`. A message only wakes: what is taken, the rows decide.
 3. Each later write says `attempt = mine`, so a worker that was thought dead and
    wakes up changes nothing.
 4. `finish` publishes the result in the transaction of the terminal state.
@@ -18,16 +19,29 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F, Q
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from jobs import messages, registry
-from jobs.models import Job, Worker
+from jobs import failpoints, messages, registry
+from jobs.models import Job, JobQuerySet, Worker
 from jobs.registry import Publish
 from jobs.states import TERMINAL, NotRepeatable, StaleAttempt, State, TooManyJobs
+from privacyhub import logs
 
+_OF_THE_END = (
+    "state",
+    "stage",
+    "done",
+    "result",
+    "error_code",
+    "message",
+    "trace",
+    "attempt",
+    "workers_lost",
+    "lease_until",
+    "finished_at",
+)
 REAPED_AT_ONCE = 500
 WORKERS_KEPT = timedelta(days=1)
 
@@ -47,12 +61,6 @@ def submit(
 
     Raises TooManyJobs when the owner's limit of open jobs is reached.
     """
-    open_jobs = Job.objects.filter(owner=owner).open().count()
-    if open_jobs >= settings.MAX_JOBS_PER_USER:
-        raise TooManyJobs(
-            f"You have {open_jobs} jobs queued or running, which is the limit. "
-            "Wait for one to end, or cancel one."
-        )
     job = Job(
         kind=kind,
         title=title[:200],
@@ -61,42 +69,110 @@ def submit(
         spec=spec,
         depends_on=depends_on,
         priority=priority,
+        request_id=logs.request_id(),
     )
+    if depends_on is not None:
+        job.published_at = None
     if job_id is not None:
         job.id = job_id
     job.save(force_insert=True)
     registry.run_accepted_hooks(job)
-    if depends_on is None:
-        transaction.on_commit(lambda: publish(job=job))
+    _limit_open_jobs(owner)
+    failpoints.reach("submit.in_transaction")
+    transaction.on_commit(partial(_accepted, job))
     return job
+
+
+def _limit_open_jobs(owner: Any) -> None:
+    """Counts the job that is being accepted too.
+
+    After the hooks: one of them adds to the audit trail, whose lock lets one accepting
+    transaction at a time come here, so that requests at once do not pass the limit. A
+    lock of the owner's row would be taken before or after that one, as callers differ,
+    and the two would wait for each other.
+    """
+    most = settings.MAX_JOBS_PER_USER
+    if Job.objects.filter(owner=owner).open().count() > most:
+        raise TooManyJobs(
+            f"You have {most} jobs queued or running, which is the limit. "
+            "Wait for one to end, or cancel one."
+        )
+
+
+def _accepted(job: Job) -> None:
+    """The row says since its first moment that a message is on its way."""
+    failpoints.reach("submit.committed")
+    if job.depends_on_id is not None:
+        return
+    if not messages.send(job_id=str(job.pk), queue=job.queue):
+        Job.objects.filter(pk=job.pk).update(published_at=None)
+    failpoints.reach("publish.sent")
 
 
 def publish(*, job: Job) -> None:
     """Wake a worker. A message that is lost here is sent again by `reap`."""
-    if messages.send(job_id=str(job.pk), queue=job.queue, priority=job.priority):
+    if messages.send(job_id=str(job.pk), queue=job.queue):
         Job.objects.filter(pk=job.pk).update(published_at=Now())
 
 
 def claim(*, job_id: Any, worker: str) -> Job | None:
-    """Take the job for this worker, or None when it is not to be had.
+    """Take this job for the worker, or None when it is not to be had."""
+    return _take(Job.objects.filter(pk=job_id), worker=worker)
 
-    The UPDATE hits a row only while the job is queued, so of any number of messages
-    and workers one wins.
+
+def claim_next(*, queue: str, worker: str) -> Job | None:
+    """Take the first in turn of the queue for the worker, or None."""
+    return _take(Job.objects.filter(queue=queue), worker=worker)
+
+
+def _take(jobs: JobQuerySet, *, worker: str) -> Job | None:
+    passed_over: set[Any] = set()
+    while True:
+        found, owner = _take_or_pass(jobs.exclude(owner__in=passed_over), worker=worker)
+        if owner is None:
+            break
+        passed_over.add(owner)
+    if found is not None:
+        failpoints.reach("claim.committed")
+    return found
+
+
+@transaction.atomic
+def _take_or_pass(jobs: JobQuerySet, *, worker: str) -> tuple[Job | None, Any]:
+    """The first in turn, taken; or nothing and the owner who may run no more.
+
+    A row that another worker is taking is skipped, never waited for. The owner's row is
+    locked while the owner's running jobs are counted, so that two workers at once do
+    not pass the limit. The UPDATE hits a row only while the job is queued.
     """
-    won = (
-        Job.objects.claimable()
-        .filter(pk=job_id)
-        .update(
-            state=State.RUNNING,
-            attempt=F("attempt") + 1,
-            worker=worker[:120],
-            lease_until=Now() + settings.JOB_LEASE,
-            heartbeat_at=Now(),
-            started_at=Now(),
-            stage="starting",
-        )
+    in_turn = jobs.in_turn().select_for_update(skip_locked=True, of=("self",))
+    job = in_turn.select_related("owner").first()
+    if job is None:
+        return None, None
+    _lock_owner(job)
+    running = Job.objects.filter(owner=job.owner_id, state=State.RUNNING).count()
+    if running >= settings.MAX_RUNNING_JOBS_PER_USER:
+        return None, job.owner_id
+    job.state, job.stage, job.worker = State.RUNNING, "starting", worker[:120]
+    job.attempt += 1
+    won = Job.objects.filter(pk=job.pk, state=State.QUEUED, attempt=job.attempt - 1)
+    taken = won.update(
+        state=job.state,
+        stage=job.stage,
+        worker=job.worker,
+        attempt=job.attempt,
+        lease_until=Now() + settings.JOB_LEASE,
+        heartbeat_at=Now(),
+        started_at=Now(),
     )
-    return Job.objects.get(pk=job_id) if won else None
+    failpoints.reach("claim.in_transaction")
+    return (job if taken else None), None
+
+
+def _lock_owner(job: Job) -> None:
+    if connection.features.has_select_for_update:
+        owners = type(job.owner)._default_manager.select_for_update(no_key=True)
+        owners.values_list("pk").get(pk=job.owner_id)
 
 
 def beat(*, job: Job) -> bool:
@@ -105,6 +181,7 @@ def beat(*, job: Job) -> bool:
     Raises StaleAttempt when another attempt owns the job.
     """
     _write(job, lease_until=Now() + settings.JOB_LEASE, heartbeat_at=Now())
+    failpoints.reach("beat.written")
     return cancel_requested(job=job)
 
 
@@ -142,6 +219,18 @@ def held(*, job: Job) -> Iterator[None]:
         yield
 
 
+def note_saved(*, job: Job, position: int) -> None:
+    """A checkpoint at `position` is there: further than before, it is progress.
+
+    To be called while the job is `held`.
+
+    Poison means three lost workers in a row, and progress ends the row. As positions
+    only grow, a job that kills each worker still comes to its end.
+    """
+    further = Job.objects.filter(pk=job.pk, saved_to__lt=position)
+    further.update(workers_lost=0, saved_to=position)
+
+
 def _write(job: Job, **values: Any) -> None:
     mine = Job.objects.filter(pk=job.pk, attempt=job.attempt, state=State.RUNNING)
     if not mine.update(**values):
@@ -152,8 +241,10 @@ def _write(job: Job, **values: Any) -> None:
 def finish(*, job: Job, publish: Publish) -> None:
     """Publish the result and end the job, in one transaction."""
     row = _mine_locked(job)
+    failpoints.reach("finish.locked")
     registry.run_finishing_hooks(row)
     row.result = publish()
+    failpoints.reach("finish.published")
     row.done = row.total
     _end(row, State.SUCCEEDED, stage="done")
 
@@ -179,12 +270,14 @@ def request_cancel(*, job: Job, by: Any) -> Job:
     if row.state in TERMINAL or row.cancel_requested_at is not None:
         return row
     registry.run_cancel_hooks(row, by)
-    row.cancel_requested_at = timezone.now()
+    # By the database's clock, since the reaper looks at it.
+    Job.objects.filter(pk=row.pk).update(cancel_requested_at=Now())
+    row.refresh_from_db(fields=["cancel_requested_at"])
     if row.state == State.QUEUED:
         row.message = "Cancelled before it started."
         _end(row, State.CANCELLED)
-    else:
-        row.save(update_fields=["cancel_requested_at"])
+    failpoints.reach("cancel.in_transaction")
+    transaction.on_commit(partial(failpoints.reach, "cancel.committed"))
     return row
 
 
@@ -211,9 +304,10 @@ def mark_seen(*, owner: Any) -> None:
     ended.update(seen_at=timezone.now())
 
 
-def say_that_it_lives(*, name: str, queues: str) -> None:
+def say_that_it_lives(*, name: str, queues: str, children: int = 1) -> None:
     """A worker's sign of life; those that are silent for a day are forgotten."""
-    Worker.objects.update_or_create(name=name, defaults={"queues": queues[:80]})
+    told = {"queues": queues[:80], "children": children}
+    Worker.objects.update_or_create(name=name, defaults=told)
     Worker.objects.filter(seen_at__lt=timezone.now() - WORKERS_KEPT).delete()
 
 
@@ -226,57 +320,83 @@ def reap() -> int:
 
     Returns how many messages were sent. Runs by the database's clock.
     """
-    _reap_expired()
-    unheard = Q(published_at=None) | Q(
-        published_at__lt=Now() - settings.JOB_REPUBLISH_AFTER
-    )
-    waiting = (
-        Job.objects.claimable().filter(unheard).order_by("-priority", "created_at")
-    )[:REAPED_AT_ONCE]
+    for pk in list(Job.objects.lost().values_list("pk", flat=True)):
+        _reap_lost(pk)
+    waiting = list(Job.objects.in_turn().unheard()[:REAPED_AT_ONCE])
     for job in waiting:
         publish(job=job)
     return len(waiting)
 
 
-def _lost() -> Q:
-    """Running without a word for a lease, or past the time that a cancel may take.
+def _reap_lost(pk: Any) -> None:
+    with transaction.atomic():
+        # A halted process may hold the row's lock: the others' jobs do not wait for it.
+        lost = Job.objects.lost().select_for_update(skip_locked=True).filter(pk=pk)
+        row = lost.first()
+        if row is None:
+            return
+        failpoints.reach("reap.locked")
+        row.attempt += 1  # fences the lost worker's late writes
+        _put_back(row, lost=True)
+        failpoints.reach("reap.in_transaction")
+    failpoints.reach("reap.committed")
 
-    A live worker ends a cancelled job itself within the grace time.
+
+@transaction.atomic
+def give_back(*, job: Job, lost: bool = False) -> None:
+    """Let another worker go on with it at once. The job is this attempt's still.
+
+    With `lost` it counts as a lost worker, such as one without memory.
     """
-    grace = settings.JOB_CANCEL_GRACE + 5 * settings.JOB_CANCEL_POLL
-    return Q(state=State.RUNNING) & (
-        Q(lease_until__lt=Now()) | Q(cancel_requested_at__lt=Now() - grace)
-    )
+    row = _mine_locked(job)
+    _put_back(row, lost=lost)
+    failpoints.reach("release.in_transaction")
+    if row.state == State.QUEUED:
+        transaction.on_commit(partial(publish, job=row))
 
 
-def _reap_expired() -> None:
-    for pk in list(Job.objects.filter(_lost()).values_list("pk", flat=True)):
-        with transaction.atomic():
-            row = Job.objects.select_for_update().filter(_lost(), pk=pk).first()
-            if row is None:
-                continue
-            row.attempt += 1  # fences the lost worker's late writes
-            row.workers_lost += 1
-            if row.cancel_requested_at is not None:
-                row.message = "Cancelled; its worker had already stopped."
-                _end(row, State.CANCELLED)
-            elif row.workers_lost >= settings.JOB_LOST_WORKERS_LIMIT:
-                row.error_code = "poison"
-                row.message = (
-                    f"Its worker stopped {row.workers_lost} times without a word, "
-                    "perhaps for want of memory. It is not tried again."
-                )
-                _end(row, State.FAILED)
-            else:
-                row.state = State.QUEUED
-                row.stage = "waiting for another worker"
-                row.published_at = None
-                row.lease_until = None
-                row.save()
+def _put_back(row: Job, *, lost: bool) -> None:
+    """Queue the locked row again, or end it where it was enough."""
+    row.workers_lost += lost
+    if row.cancel_requested_at is not None:
+        row.message = "Cancelled; its worker had already stopped."
+        _end(row, State.CANCELLED)
+    elif row.workers_lost >= settings.JOB_LOST_WORKERS_LIMIT:
+        row.error_code = "poison"
+        row.message = (
+            f"Its worker stopped {row.workers_lost} times without a word, "
+            "perhaps for want of memory. It is not tried again."
+        )
+        _end(row, State.FAILED)
+    elif row.attempt >= settings.JOB_ATTEMPTS_LIMIT:
+        row.error_code = "attempts"
+        row.message = f"It was begun {row.attempt} times and is not tried again."
+        _end(row, State.FAILED)
+    else:
+        row.state = State.QUEUED
+        row.stage = "waiting for another worker"
+        row.published_at = None
+        row.lease_until = None
+        row.save()
+        transaction.on_commit(partial(_wake_for_next_of, row.owner_id, but=row.pk))
+
+
+def _wake_for_next_of(owner_id: Any, *, but: Any) -> None:
+    """What waited only because its owner had enough jobs running may start now.
+
+    Its own message has come to nothing meanwhile.
+    """
+    own = Job.objects.filter(owner=owner_id)
+    running = own.filter(state=State.RUNNING).count()
+    if running == settings.MAX_RUNNING_JOBS_PER_USER - 1:
+        job = own.in_turn().exclude(pk=but).first()
+        if job is not None:
+            publish(job=job)
 
 
 def _mine_locked(job: Job) -> Job:
-    row = Job.objects.select_for_update().get(pk=job.pk)
+    rows = Job.objects.select_related("owner").select_for_update(of=("self",))
+    row = rows.get(pk=job.pk)
     if row.attempt != job.attempt or row.state != State.RUNNING:
         raise StaleAttempt
     return row
@@ -290,8 +410,11 @@ def _end(row: Job, state: State, *, stage: str | None = None) -> None:
     row.stage = stage or row.stage
     row.finished_at = timezone.now()
     row.lease_until = None
-    row.save()
+    row.save(update_fields=_OF_THE_END)
     registry.run_ended_hooks(row)
+    failpoints.reach("end.in_transaction")
+    transaction.on_commit(partial(failpoints.reach, "end.committed"))
+    transaction.on_commit(partial(_wake_for_next_of, row.owner_id, but=row.pk))
     if state == State.SUCCEEDED:
         for follower in row.next.filter(state=State.QUEUED):
             transaction.on_commit(partial(publish, job=follower))

@@ -2,7 +2,7 @@
 
 queued -> running -> succeeded | failed | cancelled
 queued -> cancelled | failed          (before a worker took it)
-running -> queued                     (its worker was lost)
+running -> queued                     (its worker was lost, or gave it back)
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ class JobFailed(Refusal):
 
 class JobCancelled(Exception):
     """The user asked the job to stop, and it does."""
+
+
+class GivenBack(Exception):
+    """The worker is to stop: the job stops here, and another worker goes on with it."""
 
 
 class StaleAttempt(Exception):

@@ -42,6 +42,14 @@ def integer(name: str, default: int) -> int:
         raise SettingError(f"{name} must be a whole number") from error
 
 
+def one_of(name: str, default: str, *others: str) -> str:
+    """One of the listed words."""
+    value = os.environ.get(name, "").strip().lower() or default
+    if value not in {default, *others}:
+        raise SettingError(f"{name} must be one of {', '.join((default, *others))}")
+    return value
+
+
 def items(name: str, default: str = "") -> list[str]:
     """A comma-separated list, without blanks."""
     return [item.strip() for item in text(name, default).split(",") if item.strip()]
@@ -52,6 +60,13 @@ def require(*names: str) -> None:
     for name in names:
         if not text(name):
             raise SettingError(f"{name} must be set in production")
+
+
+def refuse(*names: str) -> None:
+    """Stop the start when a variable is there that only tests may set."""
+    for name in names:
+        if text(name):
+            raise SettingError(f"{name} must not be set in production")
 
 
 def secret(name: str, *, file: Path, required: bool) -> str:
@@ -116,7 +131,7 @@ def database(name: str, *, default_file: Path, password_name: str) -> dict[str, 
         "PASSWORD": unquote(parts.password or "") or text(password_name),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        "OPTIONS": dict(parse_qsl(parts.query)),
+        "OPTIONS": {"connect_timeout": "10", **dict(parse_qsl(parts.query))},
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
     }

@@ -14,10 +14,18 @@ Variables of the environment (each secret may also come from a file, `NAME_FILE`
 | REDIS_URL | folder in var/ | redis:// or rediss:// broker for the queue |
 | PRIVACYHUB_DATABASE_PASSWORD | from the URL | password for DATABASE_URL |
 | PRIVACYHUB_REDIS_PASSWORD | from the URL | password for REDIS_URL |
+| PRIVACYHUB_SESSION_IDLE | 60 | minutes after which an unused session ends |
+| PRIVACYHUB_AUDIT_HEADS | var/heads | signed heads; best on another disk |
 | PRIVACYHUB_MAX_UPLOAD_MB | 2048 | largest upload |
 | PRIVACYHUB_MAX_JOBS | 20 | queued or running jobs a user may have |
+| PRIVACYHUB_MAX_RUNNING_JOBS | 4 | of these at once (fewer than workers' children) |
 | PRIVACYHUB_JOB_LEASE | 60 | seconds after which a silent worker has lost its job |
 | PRIVACYHUB_JOB_REAP | 5 | seconds between two looks for lost jobs |
+| PRIVACYHUB_JOB_DRAIN | 15 | seconds a worker that is to stop lets jobs end |
+| PRIVACYHUB_JOB_MAX_RUN | 43200 | seconds a worker may be at one job |
+| PRIVACYHUB_JOB_MEMORY_MB | none | memory that a worker's child may take |
+| PRIVACYHUB_LOG_FORMAT | text | or json: one object a line |
+| PRIVACYHUB_METRICS_TOKEN | none | opens /metrics, beside auditors and admins |
 | PRIVACYHUB_EMAIL_URL | console | smtp://user:password@host:port, for password resets |
 """
 
@@ -71,6 +79,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "privacyhub.web.request_ids.RequestIds",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -79,6 +88,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "privacyhub.web.middleware.IdleSessions",
     "privacyhub.web.middleware.PrivateResponses",
     "privacyhub.web.middleware.RefusedAccess",
 ]
@@ -136,6 +146,7 @@ LOGIN_URL = "web:login"
 LOGIN_REDIRECT_URL = "web:home"
 LOGOUT_REDIRECT_URL = "web:login"
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
+SESSION_IDLE = timedelta(minutes=env.integer("PRIVACYHUB_SESSION_IDLE", 60))
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
@@ -171,21 +182,34 @@ MAX_UPLOAD_BYTES = env.integer("PRIVACYHUB_MAX_UPLOAD_MB", 2048) * 2**20
 FILE_UPLOAD_HANDLERS = ["privacyhub.datasets.uploads.SealingUploadHandler"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
 
+# Signed heads of the audit trail and the ledgers, kept in a second place
+AUDIT_HEADS_DIR = Path(env.text("PRIVACYHUB_AUDIT_HEADS", str(VAR_DIR / "heads")))
+AUDIT_EXPORT_LINES = 100
+AUDIT_EXPORT_EVERY = timedelta(minutes=10)
+
 # Queue
 MAX_JOBS_PER_USER = env.integer("PRIVACYHUB_MAX_JOBS", 20)
+MAX_RUNNING_JOBS_PER_USER = env.integer("PRIVACYHUB_MAX_RUNNING_JOBS", 4)
 JOB_LEASE = timedelta(seconds=env.integer("PRIVACYHUB_JOB_LEASE", 60))
 JOB_HEARTBEAT = JOB_LEASE / 4  # three may be missed
 JOB_REAP_EVERY = timedelta(seconds=env.integer("PRIVACYHUB_JOB_REAP", 5))
 JOB_REPUBLISH_AFTER = min(JOB_LEASE / 2, timedelta(seconds=30))
 JOB_CANCEL_POLL = timedelta(seconds=1)
-JOB_CANCEL_GRACE = timedelta(seconds=20)  # then the worker's child is ended
-JOB_MAX_RUN_TIME = timedelta(hours=12)
-JOB_LOST_WORKERS_LIMIT = 3
+JOB_CANCEL_GRACE = timedelta(seconds=15)  # then the worker's child is ended
+JOB_DRAIN = timedelta(seconds=env.integer("PRIVACYHUB_JOB_DRAIN", 15))
+JOB_DRAIN_GRACE = timedelta(seconds=5)  # to stop, for what is given back
+JOB_MAX_RUN_TIME = timedelta(seconds=env.integer("PRIVACYHUB_JOB_MAX_RUN", 43_200))
+JOB_MEMORY_BYTES = env.integer("PRIVACYHUB_JOB_MEMORY_MB", 0) * 2**20
+JOB_LOST_WORKERS_LIMIT = 3  # in a row
+JOB_ATTEMPTS_LIMIT = 100  # however they ended
 REDIS_URL = env.broker(
     "REDIS_URL",
     password_name="PRIVACYHUB_REDIS_PASSWORD",  # noqa: S106 - a variable's name
 )
 BROKER_DIR = VAR_DIR / "broker"
+
+# Watching
+METRICS_TOKEN = env.text("PRIVACYHUB_METRICS_TOKEN")
 
 # Web
 CONTENT_SECURITY_POLICY = {
@@ -206,6 +230,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if PRODUCTION:
     env.require("DATABASE_URL", "REDIS_URL")
+    env.refuse("PRIVACYHUB_FAILPOINT")
     ALLOWED_HOSTS.append("127.0.0.1")  # the container's own health check
     SECURE_SSL_REDIRECT = True
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
@@ -250,23 +275,34 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
+LOG_FORMAT = env.one_of("PRIVACYHUB_LOG_FORMAT", "text", "json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+        "text": {
+            "()": "privacyhub.logs.TextLines",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        },
+        "json": {"()": "privacyhub.logs.JsonLines"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}
+    },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "weasyprint": {"level": "ERROR"},
         "kombu.connection": {"level": "ERROR"},  # a folder has no host name
+        "celery": {"level": "WARNING"},
+        # It quotes the address, which may hold what was searched; RequestIds logs too.
+        "django.request": {"level": "ERROR"},
     },
 }
 
 # Celery. Without Redis its broker is a folder: it holds job ids, never data.
 CELERY_BROKER_URL = REDIS_URL or "filesystem://"
 if not REDIS_URL:
+    CELERY_BROKER_TRANSPORT = "jobs.folder_broker:Transport"
     for _folder in ("messages", "control"):
         (BROKER_DIR / _folder).mkdir(parents=True, exist_ok=True)
     CELERY_BROKER_TRANSPORT_OPTIONS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import polars as pl
@@ -10,26 +9,25 @@ import polars as pl
 from jobs.execution import Attempt
 from jobs.registry import Publish
 from jobs.states import JobCancelled, JobFailed
-from privacyhub.anonymization import family, hierarchies, outcomes, policies, services
+from jobs.tasks.anonymize_search import search
+from privacyhub.anonymization import family, outcomes, policies, services, utility
 from privacyhub.datasets import tables as stored
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Version
 from privacyhub.engines import anonymize as an
 from privacyhub.engines import tables
 
-SEARCH_SECONDS = 600
-"""After this the best solution so far is taken, and its gap is told."""
-CHEAP_SECONDS = 5.0
-"""A search that took longer is not repeated to answer what-if questions."""
-
 
 def run(attempt: Attempt) -> Publish:
     """Spec: version, run, release (see `services.Release`), recipient."""
     plan = services.begin(job=attempt.job)
     attempt.report("reading the table")
-    frame = stored.load(plan.version, columns=[tables.ROW_ID, *plan.columns])
+    frame = an.compact(
+        stored.batches(plan.version, [tables.ROW_ID, *plan.loaded]),
+        plain=list(plan.policy.get("treatments", {})),
+    )
     try:
-        best, chosen, questions = _search(attempt, plan, frame)
+        found = search(attempt, plan, frame)
     except an.AnonymizeCancelled as stopped:
         attempt.check()  # tells why
         raise JobCancelled from stopped
@@ -38,9 +36,31 @@ def run(attempt: Attempt) -> Publish:
     except DataError as error:
         raise JobFailed(error.message, code=error.code) from error
     attempt.report("measuring the risk")
-    outcome = outcomes.describe(best=best, chosen=chosen, questions=questions)
+    outcome = outcomes.describe(
+        best=found.best, chosen=found.chosen, questions=found.questions
+    )
+    searched = services.searched_by(plan)
+    if searched is not None and found.local is None:
+        outcome |= outcomes.of_search(outcome, earlier=searched)
+    release = found.release
+    if found.local is not None:
+        outcome |= outcomes.of_rounds(
+            found.local,
+            columns=plan.quasi_identifiers,
+            limit=float(plan.policy["suppression_limit"]),
+        )
+    outcome |= {
+        "method": plan.method,
+        "score_unit": policies.score_unit(plan.policy),
+        "utility": utility.describe(
+            before=found.before,
+            after=release,
+            columns=plan.compared,
+            features=plan.features,
+            target=plan.policy.get("utility_target"),
+        ),
+    }
     seen = family.releases(plan.version)
-    release = chosen.frame
     outcome["joint"] = family.joint_risk(
         earlier=seen, planned=release, columns=plan.quasi_identifiers
     )
@@ -49,39 +69,6 @@ def run(attempt: Attempt) -> Publish:
         return _held(plan, outcome)
     attempt.report("encrypting")
     return _released(attempt, plan, outcome, release, seen)
-
-
-def _search(
-    attempt: Attempt, plan: services.Plan, frame: pl.DataFrame
-) -> tuple[an.Result, an.Result, list[dict[str, Any]]]:
-    """The optimum, the node that was asked for (or the optimum), and what-ifs."""
-    attempt.report("building hierarchies")
-    named = {
-        column: hierarchies.of_column(
-            hierarchy=entry["hierarchy"], values=frame[column], column=column
-        )
-        for column, entry in plan.policy["quasi_identifiers"].items()
-    }
-    began = time.monotonic()
-    best = an.anonymize(
-        frame,
-        quasi_identifiers=named,
-        models=policies.engine_models(plan.policy),
-        suppression_limit=float(plan.policy["suppression_limit"]),
-        metric=policies.engine_metric(plan.policy),
-        progress=lambda done, total: attempt.report("searching", done, total),
-        cancelled=attempt.cancelled,
-        time_limit=SEARCH_SECONDS,
-    )
-    took = time.monotonic() - began
-    chosen = best if plan.levels is None else best.apply(plan.levels)
-    questions: list[dict[str, Any]] = []
-    if took < CHEAP_SECONDS and chosen is best:
-        attempt.report("asking what if")
-        questions = outcomes.what_ifs(
-            best, cancelled=attempt.cancelled, time_limit=CHEAP_SECONDS
-        )
-    return best, chosen, questions
 
 
 def _is_held(plan: services.Plan, seen: list[Version]) -> bool:
@@ -108,8 +95,9 @@ def _released(
     written = stored.write_frame(release)
     try:
         attempt.report("profiling")
-        table = release.to_arrow(compat_level=pl.CompatLevel.oldest())
-        profile = tables.profile(table.to_batches(), schema=table.schema)
+        profile = tables.profile(
+            stored.frame_batches(release), schema=stored.frame_schema(release)
+        )
         attempt.report("publishing")
     except BaseException:
         stored.discard(written)

@@ -2,8 +2,9 @@
 
 The order that keeps the ledger true: the statistics are charged before a training row
 is counted, each block of steps before it runs. A worker that is lost leaves what was
-charged; the attempt after it does not read rows again, since nothing was left to
-resume from.
+charged. The attempt after it goes on from the newest checkpoint with fresh noise, and
+pays for the steps that it replays out of the same reservation: where that does not
+suffice, the run ends with fewer steps.
 """
 
 from __future__ import annotations
@@ -13,64 +14,84 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import polars as pl
-
+from jobs import failpoints
 from jobs.execution import Attempt
 from jobs.registry import Publish
 from jobs.states import JobFailed
+from jobs.tasks.train_search import train_searched
 from privacyhub.datasets.errors import DataError
+from privacyhub.datasets.models import Version
 from privacyhub.datasets.services import the_ledger
 from privacyhub.engines.dp.events import Event, PoissonGaussianEvent
 from privacyhub.engines.dp.model import TrainedModel
-from privacyhub.engines.prepare.encoding import (
-    ColumnSpec,
-    EncodedTable,
-    Encoder,
-    Source,
-)
-from privacyhub.engines.prepare.statistics import dp_column_statistics
+from privacyhub.engines.prepare.encoding import EncodedTable, Encoder
 from privacyhub.governance import ledger
-from privacyhub.training import artefacts, guarantee, services
-from privacyhub.training.models import TrainingRun
-from privacyhub.training.plans import LEAST_DEVIATION, TRAINING, Plan
-from privacyhub.training.recipes import RecipeSpec, fit_to, target_spec
-from privacyhub.training.rows import read_side
+from privacyhub.training import (
+    artefacts,
+    attempts,
+    checkpoints,
+    encoders,
+    guarantee,
+    services,
+)
+from privacyhub.training.checkpoints import Saved
+from privacyhub.training.models import Privacy, TrainingRun
+from privacyhub.training.plans import TRAINING, Plan
+from privacyhub.training.recipe_spec import RecipeSpec
+from privacyhub.training.recipes import fit_to
+from privacyhub.training.rows import never_empty, read_side
 
 MOST_LOSSES = 200
-_NAMES_DELTA = 1e-6  # of a run without privacy, whose domains nothing protects
 
 
 def run(attempt: Attempt) -> Publish:
     """Spec: dataset, run, version (or empty: the job before sets the run's)."""
     training = TrainingRun.objects.select_related(
-        "recipe", "model", "owner", "version__dataset"
+        "recipe", "model", "owner", "version__dataset", "version__key"
     ).get(pk=attempt.spec["run"])
-    _require_first_attempt(attempt, training)
     recipe, plan = services.recipe_of(training), services.plan_of(training)
-    version = training.version
-    if version is None:
-        raise JobFailed("The version to train on was not made.", code="no_version")
-    try:
-        fit_to(recipe=recipe, version=version)
-    except DataError as error:
-        raise JobFailed(error.message, code=error.code) from error
+    version = _version_of(attempt, training, recipe)
+    saved = checkpoints.latest(job=attempt.job, version=version)
+    _begin(attempt, training, saved)
+    alone = plan.training is not None and plan.selection is None
+    if plan.training is not None and alone and not (saved and saved.step):
+        _require_steps(attempt, plan.training)
     attempt.report("reading")
-    if not recipe.is_private:
-        _note_uncovered(attempt, training)
     names = [recipe.target, *(column.name for column in recipe.columns)]
     side = read_side(version, columns=names, holdout=recipe.holdout, held_out=False)
-    encoder = _encoder(attempt, recipe, plan, side.frame)
+    if saved is None:
+        encoder = encoders.encoder_of(
+            recipe=recipe,
+            plan=plan,
+            frame=side.frame,
+            pay=lambda: _pay_statistics(attempt, plan),
+        )
+        saved = Saved(step=0, encoder=encoder)
+        if plan.statistics is not None:
+            _keep(attempt, version, saved)
     attempt.report("encoding")
-    table = encoder.encode(side.frame, unit_of_row=side.units)
+    table = never_empty(saved.encoder.encode(side.frame, unit_of_row=side.units))
     del side
-    attempt.report("compiling", 0, plan.spec.steps)
-    train = _train_private if recipe.is_private else _train_bare
-    model = train(attempt, plan, table)
+    attempt.report("compiling", saved.step, plan.spec.steps)
+    if plan.selection is not None:
+        model = train_searched(
+            attempt,
+            version,
+            recipe,
+            plan,
+            table,
+            saved,
+            train=_engine().train,
+            pay=lambda search: _pay(attempt, search, note="search over settings"),
+        )
+    else:
+        train = _train_private if recipe.is_private else _train_bare
+        model = train(attempt, version, plan, table, saved)
     attempt.check()
     attempt.report("saving", plan.spec.steps, plan.spec.steps)
-    told = _guarantee(training, recipe, plan, model, encoder)
-    model = replace(model, guarantee=told, losses=_thinned(model.losses))
+    model = _with_guarantee(attempt, training, recipe, plan, model, saved.encoder)
     stored = artefacts.store(model)
+    failpoints.reach("train.stored")
 
     def publish() -> dict[str, Any]:
         made = services.publish(
@@ -81,76 +102,65 @@ def run(attempt: Attempt) -> Publish:
     return publish
 
 
-def _require_first_attempt(attempt: Attempt, training: TrainingRun) -> None:
+def _version_of(attempt: Attempt, training: TrainingRun, recipe: RecipeSpec) -> Version:
+    """The version to train on, which still fits the recipe; JobFailed without it."""
     if training.job_id != attempt.job.pk:
         raise JobFailed(
             "A training is priced and reserved when it is submitted. Train again from "
             "the model's page.",
             code="not_reserved",
         )
-    if services.has_run_before(attempt.job):
+    version = training.version
+    if version is None:
+        raise JobFailed("The version to train on was not made.", code="no_version")
+    try:
+        fit_to(recipe=recipe, version=version)
+    except DataError as error:
+        raise JobFailed(error.message, code=error.code) from error
+    return version
+
+
+def _begin(attempt: Attempt, training: TrainingRun, saved: Saved | None) -> None:
+    """Put this attempt on the run; the first of a run without privacy is noted."""
+    version, is_first = training.version, not training.attempts
+    assert version is not None  # noqa: S101 - checked by _version_of
+    with attempt.held():
+        attempts.begin(
+            run=training,
+            job=attempt.job,
+            step=saved.step if saved else 0,
+            charged=attempts.charged(attempt.job).steps,
+        )
+        if is_first and training.privacy == Privacy.NONE:
+            ledger.note_uncovered_release(
+                ledgers=version.ledgers.all(),
+                by=training.owner,
+                recipient=training.owner.username,
+                purpose="training without privacy",
+                note=training.reason[:300],
+                run_id=attempt.job.pk,
+            )
+
+
+def _require_steps(attempt: Attempt, training: PoissonGaussianEvent) -> None:
+    """Without a saved step, something must be left of what was reserved."""
+    step = replace(training, steps=1)
+    if not attempts.affordable_steps(job=attempt.job, step=step):
         raise JobFailed(
-            "Its worker was lost after private steps had run. What was charged stays "
-            "charged. Train again from the model's page.",
+            "Every step that was reserved was lost with a worker before one could be "
+            "saved. What was charged stays charged. Train again from the model's page.",
             code="worker_lost",
         )
 
 
-def _note_uncovered(attempt: Attempt, training: TrainingRun) -> None:
-    version = training.version
-    assert version is not None  # noqa: S101 - checked by run
-    ledger.note_uncovered_release(
-        ledgers=version.ledgers.all(),
-        by=training.owner,
-        recipient=training.owner.username,
-        purpose="training without privacy",
-        note=training.reason[:300],
-        run_id=attempt.job.pk,
-    )
-
-
-def _encoder(
-    attempt: Attempt, recipe: RecipeSpec, plan: Plan, frame: pl.DataFrame
-) -> Encoder:
-    """Declared domains, and those that statistics find, charged before they read."""
-    searched = recipe.searched
-    found: dict[str, ColumnSpec] = {}
-    if searched:
-        attempt.report("finding bounds and categories")
-        noise, delta = LEAST_DEVIATION, _NAMES_DELTA
-        if plan.statistics is not None:
-            noise = plan.statistics.noise_multiplier
-            delta = plan.additive_delta or delta
-            _pay(
-                attempt,
-                plan.statistics,
-                note="bounds and categories",
-                delta_units=plan.delta_units,
-            )
-        told = dp_column_statistics(
-            frame,
-            searched,
-            noise_multiplier=noise,
-            delta_share=delta,
-            max_rows_per_unit=plan.spec.max_rows_per_unit,
+def _pay_statistics(attempt: Attempt, plan: Plan) -> None:
+    if plan.statistics is not None:
+        _pay(
+            attempt,
+            plan.statistics,
+            note="bounds and categories",
+            delta_units=encoders.delta_units_of_reading(plan),
         )
-        source: Source = "dp" if recipe.is_private else "not covered"
-        found = {spec.name: replace(spec, source=source) for spec in told.columns}
-    columns = [
-        found.get(column.name)
-        or ColumnSpec(
-            name=column.name,
-            kind=column.kind,
-            lower=column.lower,
-            upper=column.upper,
-            categories=column.categories,
-        )
-        for column in recipe.columns
-    ]
-    goal, bounds = found.get(recipe.target), None
-    if goal is not None and goal.lower is not None and goal.upper is not None:
-        bounds = (goal.lower, goal.upper)
-    return Encoder(columns, target=target_spec(recipe, bounds))
 
 
 def _pay(attempt: Attempt, event: Event, *, note: str, delta_units: int = 0) -> None:
@@ -158,6 +168,7 @@ def _pay(attempt: Attempt, event: Event, *, note: str, delta_units: int = 0) -> 
 
     A worker that was thought dead charges nothing: StaleAttempt.
     """
+    failpoints.reach("train.paying")
     try:
         with attempt.held():
             ledger.charge(
@@ -169,19 +180,33 @@ def _pay(attempt: Attempt, event: Event, *, note: str, delta_units: int = 0) -> 
             )
     except ledger.LedgerError as error:
         raise JobFailed(error.message, code="ledger") from error
+    failpoints.reach("train.paid")
 
 
-def _train_private(attempt: Attempt, plan: Plan, table: EncodedTable) -> TrainedModel:
+def _keep(attempt: Attempt, version: Version, saved: Saved) -> None:
+    checkpoints.save(job=attempt.job, version=version, position=saved.step, saved=saved)
+
+
+def _train_private(
+    attempt: Attempt, version: Version, plan: Plan, table: EncodedTable, saved: Saved
+) -> TrainedModel:
     training = plan.training
     assert training is not None  # noqa: S101 - the plan of a private recipe has one
+    if not saved.step:
+        _require_steps(attempt, training)  # the columns may have been read once more
+    limit = attempts.affordable_steps(job=attempt.job, step=replace(training, steps=1))
+    paid = attempts.charged(attempt.job).steps
 
     def pay(start: int, steps: int) -> None:
-        event = PoissonGaussianEvent(
-            sampling_probability=training.sampling_probability,
-            noise_multiplier=training.noise_multiplier,
-            steps=steps,
-        )
-        _pay(attempt, event, note=f"steps {start + 1} to {start + steps}")
+        nonlocal paid
+        note = f"steps {start + 1} to {start + steps}"
+        _pay(attempt, replace(training, steps=steps), note=note)
+        paid += steps
+
+    def keep(step: int, state: bytes) -> None:
+        failpoints.reach("train.ran")
+        now = replace(saved, step=step, charged=paid, state=state)
+        _keep(attempt, version, now)
 
     reference = plan.spec.implementation == "dpsequential"
     if reference and table.ids.shape[1]:
@@ -196,19 +221,31 @@ def _train_private(attempt: Attempt, plan: Plan, table: EncodedTable) -> Trained
         spec=plan.spec,
         noise_multiplier=training.noise_multiplier,
         on_block=pay,
-        progress=_progress(attempt, plan),
+        progress=_progress(attempt, plan, paid=lambda: paid),
         cancelled=attempt.cancelled,
+        resume_from=saved.state or None,
+        on_checkpoint=keep,
+        steps_limit=limit,
     )
-    return model
+    return replace(model, steps_run=saved.step + model.steps_run)
 
 
-def _train_bare(attempt: Attempt, plan: Plan, table: EncodedTable) -> TrainedModel:
-    return _engine().train_plain(
+def _train_bare(
+    attempt: Attempt, version: Version, plan: Plan, table: EncodedTable, saved: Saved
+) -> TrainedModel:
+    def keep(step: int, state: bytes) -> None:
+        failpoints.reach("train.ran")
+        _keep(attempt, version, replace(saved, step=step, state=state))
+
+    model: TrainedModel = _engine().train_plain(
         table,
         spec=plan.spec,
-        progress=_progress(attempt, plan),
+        progress=_progress(attempt, plan, paid=lambda: 0),
         cancelled=attempt.cancelled,
+        resume_from=saved.state or None,
+        on_checkpoint=keep,
     )
+    return replace(model, steps_run=saved.step + model.steps_run)
 
 
 def _engine() -> Any:
@@ -225,12 +262,16 @@ def _reference() -> Any:
     return reference
 
 
-def _progress(attempt: Attempt, plan: Plan) -> Callable[[int, int], None]:
+def _progress(
+    attempt: Attempt, plan: Plan, *, paid: Callable[[], int]
+) -> Callable[[int, int], None]:
+    """`paid`: the steps that all attempts were charged so far."""
     epochs = max(1, round(plan.spec.epochs))
 
     def report(done: int, total: int) -> None:
         epoch = min(epochs, int(done / max(1, total) * epochs) + 1)
-        spent = plan.epsilon_after(done) if plan.training and done else None
+        steps = paid()
+        spent = plan.epsilon_after(steps) if plan.training and steps else None
         attempt.report(
             f"training, epoch {epoch} of {epochs}", done, total, epsilon=spent
         )
@@ -238,25 +279,40 @@ def _progress(attempt: Attempt, plan: Plan) -> Callable[[int, int], None]:
     return report
 
 
-def _guarantee(
+def _with_guarantee(
+    attempt: Attempt,
     training: TrainingRun,
     recipe: RecipeSpec,
     plan: Plan,
     model: TrainedModel,
     encoder: Encoder,
-) -> dict[str, Any]:
+) -> TrainedModel:
+    """The model with what it guarantees: for every charge of every attempt."""
     version = training.version
-    assert version is not None  # noqa: S101 - checked by run
+    assert version is not None  # noqa: S101 - checked by _version_of
+    losses = _thinned(model.losses)
     if not isinstance(model.event, PoissonGaussianEvent):
-        return guarantee.absent(recipe=recipe, plan=plan, reason=training.reason)
-    return guarantee.private(
+        told = guarantee.absent(recipe=recipe, plan=plan, reason=training.reason)
+        return replace(model, guarantee=told, losses=losses)
+    charged = attempts.charged(attempt.job)
+    event: Event
+    if charged.selection is None:
+        event = executed = replace(model.event, steps=charged.steps)
+    else:
+        event, executed = charged.selection, model.event
+    told = guarantee.private(
         recipe=recipe,
         plan=plan,
         account=the_ledger(version),
         source=version,
-        executed=model.event,
+        executed=executed,
+        charged=charged,
+        attempts=training.attempts,
+        spec=model.spec,
+        steps_in_model=model.steps_run,
         column_sources={column.name: column.source for column in encoder.columns},
     )
+    return replace(model, guarantee=told, losses=losses, event=event)
 
 
 def _thinned(losses: list[float]) -> list[float]:

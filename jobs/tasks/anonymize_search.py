@@ -1,0 +1,147 @@
+"""The search of an anonymization run: its inputs, its method, its what-if questions."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from jobs.execution import Attempt
+from privacyhub.anonymization import (
+    hierarchies,
+    inputs,
+    outcomes,
+    policies,
+    services,
+    treatments,
+)
+from privacyhub.engines import anonymize as an
+from privacyhub.engines.anonymize.hierarchies import as_text
+from privacyhub.engines.tables import ROW_ID
+
+SEARCH_SECONDS = 600
+"""After this the best solution so far is taken, and its gap is told."""
+CHEAP_SECONDS = 5.0
+"""A search that took longer is not repeated to answer what-if questions."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The optimum, the node that is taken, and the release that it makes.
+
+    `before`: the rows of the release as they came. `local`: where it was recoded round
+    by round, the rounds.
+    """
+
+    best: an.Result
+    chosen: an.Result
+    release: pl.DataFrame = field(repr=False)
+    before: pl.DataFrame = field(repr=False)
+    questions: list[dict[str, Any]]
+    local: an.LocalResult | None = None
+
+
+def search(attempt: Attempt, plan: services.Plan, frame: pl.DataFrame) -> Found:
+    """Search the table's best form under the plan's policy."""
+    attempt.report("building hierarchies")
+    treated = treatments.applied(frame, policy=plan.policy, owner=plan.run.owner)
+    needs = inputs.load(treated, policy=plan.policy, columns=plan.quasi_identifiers)
+    asked: dict[str, Any] = {
+        "quasi_identifiers": _hierarchies(plan, treated, needs),
+        "models": policies.engine_models(plan.policy, inputs=needs),
+        "suppression_limit": _limit(plan),
+        "metric": policies.engine_metric(plan.policy),
+    }
+    if plan.method != policies.FULL_DOMAIN:
+        return _local(attempt, plan, frame, treated, asked)
+    began = time.monotonic()
+    if plan.levels is None:
+        best = an.anonymize(
+            treated,
+            **asked,
+            progress=lambda done, total: attempt.report("searching", done, total),
+            cancelled=attempt.cancelled,
+            time_limit=SEARCH_SECONDS,
+        )
+    else:  # the run that it comes from has searched
+        best = an.transform(treated, levels=plan.levels, **asked)
+    took = time.monotonic() - began
+    chosen = best
+    questions: list[dict[str, Any]] = []
+    # A question under differential privacy would draw rows, and spend, once more.
+    cheap = took < CHEAP_SECONDS and plan.levels is None
+    if cheap and not policies.is_dp(plan.policy):
+        attempt.report("asking what if")
+        questions = outcomes.what_ifs(
+            best, cancelled=attempt.cancelled, time_limit=CHEAP_SECONDS
+        )
+    release, before = _of_subset(chosen, chosen.frame, frame)
+    return Found(
+        best=best,
+        chosen=chosen,
+        release=release.select([ROW_ID, *plan.columns]),
+        before=before,
+        questions=questions,
+    )
+
+
+def _limit(plan: services.Plan) -> float:
+    """Under differential privacy small groups go, however many rows they hold."""
+    if policies.is_dp(plan.policy):
+        return 1.0
+    return float(plan.policy["suppression_limit"])
+
+
+def _hierarchies(
+    plan: services.Plan, frame: pl.DataFrame, needs: inputs.Inputs
+) -> dict[str, an.Hierarchy]:
+    population = inputs.population_of(needs)
+    named = {}
+    for column, entry in plan.policy["quasi_identifiers"].items():
+        values = frame[column]
+        if plan.method == "cell_suppression":
+            named[column] = an.Hierarchy.suppress(values.unique(maintain_order=True))
+            continue
+        if population is not None:
+            values = pl.concat([as_text(values), as_text(population[column])])
+        named[column] = hierarchies.of_column(
+            hierarchy=entry["hierarchy"], values=values, column=column
+        )
+    return named
+
+
+def _local(
+    attempt: Attempt,
+    plan: services.Plan,
+    frame: pl.DataFrame,
+    treated: pl.DataFrame,
+    asked: dict[str, Any],
+) -> Found:
+    attempt.report("searching, round by round")
+    local = an.recode_locally(
+        treated,
+        **asked,
+        cancelled=attempt.cancelled,
+        time_limit=SEARCH_SECONDS,
+    )
+    return Found(
+        best=local.first,
+        chosen=local.first,
+        release=local.frame.select([ROW_ID, *plan.columns]),
+        before=frame,
+        questions=[],
+        local=local,
+    )
+
+
+def _of_subset(
+    result: an.Result, release: pl.DataFrame, before: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows outside of a subset are not released at all: their other columns neither."""
+    subset = result.checker.problem.subset
+    if subset is None:
+        return release, before
+    mask = pl.Series("subset", subset)
+    return release.filter(mask), before.filter(mask)
