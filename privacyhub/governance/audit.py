@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from privacyhub.accounts.roles import NotAllowed, Permission
 from privacyhub.engines.tables import escape_cell
+from privacyhub.governance import heads
 from privacyhub.governance.models import AuditEvent, AuditHead
 
 CSV_COLUMNS = (
@@ -71,7 +72,9 @@ def record(
             hash=_chain(head.hash, canonical),
         )
         head.sequence, head.hash = event.sequence, event.hash
-        head.save()
+        head.save(update_fields=["sequence", "hash"])
+        if heads.is_due(head):
+            transaction.on_commit(heads.export_audit_head, robust=True)
     return event
 
 

@@ -12,14 +12,16 @@ from decimal import Decimal
 
 from jobs.states import Refusal
 from privacyhub.engines.dp.events import Event
-from privacyhub.engines.dp.orders import UNITS_PER_ONE
+from privacyhub.engines.dp.orders import ORDERS, UNITS_PER_ONE
 from privacyhub.engines.dp.rdp import add_vectors, fits, rdp_vector
-from privacyhub.governance.models import Ledger, Part
+from privacyhub.governance.models import Ledger, Part, RecipientCap
 from privacyhub.governance.sums import (
     ADDITIVE_SHARE,
     BOTH,
     SIDES,
+    Holder,
     committed,
+    holders,
     in_epsilons,
     load,
     spent,
@@ -63,14 +65,18 @@ class Balance:
     left: Decimal
 
 
-def balance(ledger: Ledger) -> Balance:
-    """Spent, reserved and left, of the side of the coin that has used more."""
+def balance(ledger: Ledger, *, of: RecipientCap | None = None) -> Balance:
+    """Spent, reserved and left, of the side of the coin that has used more.
+
+    `of`: of one recipient's cap, rather than the ledger's own.
+    """
     if not ledger.is_declared:
         zero = Decimal(0)
         return Balance(cap=zero, spent=zero, reserved=zero, left=zero)
-    cap = Decimal(ledger.epsilon_cap)
-    used = max(in_epsilons(ledger, spent(ledger, side)) for side in BOTH)
-    held = max(in_epsilons(ledger, committed(ledger, side)) for side in BOTH)
+    holder = of or ledger
+    cap = Decimal(holder.epsilon_cap)
+    used = max(in_epsilons(ledger, spent(holder, side)) for side in BOTH)
+    held = max(in_epsilons(ledger, committed(holder, side)) for side in BOTH)
     return Balance(
         cap=cap, spent=used, reserved=held - used, left=max(Decimal(0), cap - held)
     )
@@ -81,53 +87,89 @@ def cost_in_cap(ledger: Ledger, prices: Sequence[Price]) -> Decimal:
     before = max(in_epsilons(ledger, committed(ledger, side)) for side in BOTH)
     after = before
     for side in BOTH:
-        total = committed(ledger, side)
-        for price in prices:
-            if side in SIDES[price.part]:
-                total = add_vectors(total, rdp_vector(price.event))
+        total = add_vectors(committed(ledger, side), _on_side(prices, side))
         after = max(after, in_epsilons(ledger, total))
     return after - before
 
 
-def would_fit(ledger: Ledger, prices: Sequence[Price]) -> bool:
+def would_fit(ledger: Ledger, prices: Sequence[Price], *, recipient: str = "") -> bool:
     """Whether `reserve` would accept the prices now. Reads the ledger, no data."""
-    cap = load(ledger.cap_vector)
-    delta = Decimal(ledger.delta_cap or 0)
-    additive = int(ledger.spent_delta) + int(ledger.reserved_delta)
-    additive += sum(price.delta_units for price in prices)
-    if additive > delta * ADDITIVE_SHARE * UNITS_PER_ONE:
+    if any(Decimal(price.delta) > Decimal(ledger.delta_cap or 0) for price in prices):
         return False
-    if any(Decimal(price.delta) > delta for price in prices):
-        return False
-    for side in BOTH:
-        total = committed(ledger, side)
-        for price in prices:
-            if side in SIDES[price.part]:
-                total = add_vectors(total, rdp_vector(price.event))
-        if not fits(total, cap):
-            return False
-    return True
+    return runs_that_fit(ledger, prices, recipient=recipient) != 0
 
 
-def require_room(row: Ledger, price: Price, vector: Sequence[int]) -> None:
-    cap = load(row.cap_vector)
-    for side in SIDES[price.part]:
-        if not fits(add_vectors(committed(row, side), vector), cap):
-            room = balance(row)
-            raise BudgetRefused(
-                f"The cap of “{row.name}” would be passed: {price.purpose} at epsilon "
-                f"{price.epsilon} does not fit into what is left. Of the cap of "
-                f"{room.cap}, {room.spent} is spent, {room.reserved} is reserved and "
-                f"{room.left} is left.",
-                ledger=row,
-                purpose=price.purpose,
+def runs_that_fit(
+    ledger: Ledger, prices: Sequence[Price], *, recipient: str = ""
+) -> int | None:
+    """How many runs of these prices `reserve` would accept, one after another.
+
+    None where they cost nothing. Exact: a number of runs multiplies each amount, and
+    fits where every side of every cap has an order that still holds it.
+    """
+    fitting = []
+    additive = sum(price.delta_units for price in prices)
+    if additive:
+        fitting.append(max(0, _additive_left(ledger)) // additive)
+    for holder in holders(ledger, recipient):
+        cap = load(holder.cap_vector)
+        for side in BOTH:
+            one = _on_side(prices, side)
+            if not any(one):
+                continue
+            before = committed(holder, side)
+            most = max(
+                (c - b) // o if o else (0 if b > c else _ANY)
+                for c, b, o in zip(cap, before, one, strict=True)
             )
-    additive = Decimal(row.delta_cap) * ADDITIVE_SHARE * UNITS_PER_ONE
-    held = int(row.spent_delta) + int(row.reserved_delta) + price.delta_units
-    if held > additive:
+            fitting.append(max(0, most))
+    return min(fitting) if fitting else None
+
+
+_ANY = 10**18  # more runs than anyone starts
+
+
+def _on_side(prices: Sequence[Price], side: str) -> tuple[int, ...]:
+    total: tuple[int, ...] = (0,) * len(ORDERS)
+    for price in prices:
+        if side in SIDES[price.part]:
+            total = add_vectors(total, rdp_vector(price.event))
+    return total
+
+
+def _additive_left(ledger: Ledger) -> int:
+    """Of the part of the delta cap for additive ones, in units of 1e-15."""
+    share = Decimal(ledger.delta_cap or 0) * ADDITIVE_SHARE * UNITS_PER_ONE
+    return int(share) - int(ledger.spent_delta) - int(ledger.reserved_delta)
+
+
+def require_room(
+    row: Ledger, price: Price, vector: Sequence[int], *, among: Sequence[Holder]
+) -> None:
+    """Refuse what one of the caps `among` (the ledger's, the recipient's) forbids."""
+    for holder in among:
+        cap = load(holder.cap_vector)
+        for side in SIDES[price.part]:
+            if not fits(add_vectors(committed(holder, side), vector), cap):
+                raise _refusal(row, price, holder)
+    if price.delta_units > _additive_left(row):
         raise BudgetRefused(
             f"The part of the delta cap of “{row.name}” that finding categories may "
             "use is spent. Declare the categories instead.",
             ledger=row,
             purpose=price.purpose,
         )
+
+
+def _refusal(row: Ledger, price: Price, holder: Holder) -> BudgetRefused:
+    own = holder if isinstance(holder, RecipientCap) else None
+    room = balance(row, of=own)
+    whose = f"The cap for {own.recipient} on" if own else "The cap of"
+    return BudgetRefused(
+        f"{whose} “{row.name}” would be passed: {price.purpose} at epsilon "
+        f"{price.epsilon} does not fit into what is left. Of the cap of "
+        f"{room.cap}, {room.spent} is spent, {room.reserved} is reserved and "
+        f"{room.left} is left.",
+        ledger=row,
+        purpose=price.purpose,
+    )

@@ -8,12 +8,28 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from privacyhub.accounts.models import User
 from privacyhub.accounts.roles import NotAllowed, Permission
 from privacyhub.engines.dp.orders import ORDERS
-from privacyhub.governance import audit, keys
+from privacyhub.engines.dp.rdp import add_vectors
+from privacyhub.governance import audit, keys, statement
 from privacyhub.governance.entries import append, locked
-from privacyhub.governance.models import CapRequest, EntryKind, Ledger, Unit
-from privacyhub.governance.sums import LedgerError, cap_of, store
+from privacyhub.governance.models import (
+    CapRequest,
+    EntryKind,
+    Ledger,
+    RecipientCap,
+    Reservation,
+    Unit,
+)
+from privacyhub.governance.sums import (
+    BOTH,
+    SIDES,
+    LedgerError,
+    cap_of,
+    load,
+    store,
+)
 
 MOST_EPSILON = 1_000  # above it a cap bounds nothing
 
@@ -97,26 +113,132 @@ def declare(
 
 
 @transaction.atomic
+def set_recipient_cap(
+    *, ledger: Ledger, recipient: str, epsilon_cap: Any, by: Any
+) -> RecipientCap:
+    """A first or a lower cap for one recipient, beneath the ledger's own.
+
+    A higher one needs a second person, as does any cap on a ledger that other owners
+    share: `request_raise`.
+    """
+    if not by.may(Permission.MANAGE_DATA):
+        raise NotAllowed
+    wanted = positive_decimal(epsilon_cap, name="The cap")
+    (row,) = locked([ledger])
+    known = RecipientCap.objects.filter(ledger=row, recipient=recipient).first()
+    if known is not None and wanted > Decimal(known.epsilon_cap):
+        raise LedgerError(
+            f"{recipient} has a cap of {known.epsilon_cap}. Ask for a higher one: a "
+            "second person decides."
+        )
+    if statement.has_other_owners(row, by):
+        raise LedgerError(
+            "Another owner shares this ledger. Ask for the cap: a second person "
+            "decides."
+        )
+    return _set_recipient_cap(row, recipient, wanted, by=by)
+
+
+def _set_recipient_cap(
+    row: Ledger, recipient: str, wanted: Decimal, *, by: Any
+) -> RecipientCap:
+    _require_beneath(row, wanted)
+    _require_recipient(recipient)
+    cap = RecipientCap.objects.filter(ledger=row, recipient=recipient).first()
+    if cap is None:
+        cap = RecipientCap(ledger=row, recipient=recipient)
+        _replay(cap)
+    cap.epsilon_cap = str(wanted)
+    cap.cap_vector = cap_of(epsilon=wanted, delta=Decimal(row.delta_cap))
+    cap.save()
+    note = f"cap {wanted} for {recipient}"
+    append(row, EntryKind.CAP, by=by, recipient=recipient, note=note)
+    audit.record(
+        actor=by,
+        action="ledger.set_recipient_cap",
+        target=row,
+        recipient=recipient,
+        epsilon_cap=str(wanted),
+    )
+    return cap
+
+
+def _require_beneath(row: Ledger, wanted: Decimal) -> None:
+    if not row.is_declared:
+        raise LedgerError("Declare the ledger's own cap first.")
+    if wanted > Decimal(row.epsilon_cap):
+        raise LedgerError(
+            f"A recipient's cap lies beneath the ledger's own of {row.epsilon_cap}."
+        )
+
+
+def _require_recipient(name: str) -> None:
+    if not User.objects.filter(username=name).exists():
+        raise LedgerError(f"There is no user called “{name}”.")
+
+
+def _replay(cap: RecipientCap) -> None:
+    """The sums of what the recipient's reservations have spent and still hold."""
+    sums = {
+        f"{kind}_{side}": (0,) * len(ORDERS)
+        for kind in ("spent", "reserved")
+        for side in BOTH
+    }
+    held = Reservation.objects.filter(ledger=cap.ledger, recipient=cap.recipient)
+    for reservation in held.iterator():
+        charged = load(reservation.charged)
+        left = [a - b for a, b in zip(load(reservation.vector), charged, strict=True)]
+        for side in SIDES[reservation.part]:
+            spent = sums[f"spent_{side}"]
+            sums[f"spent_{side}"] = add_vectors(spent, charged)
+            if reservation.is_open:
+                kept = sums[f"reserved_{side}"]
+                sums[f"reserved_{side}"] = add_vectors(kept, left)
+    for field, vector in sums.items():
+        setattr(cap, field, store(vector))
+
+
+@transaction.atomic
 def request_raise(
-    *, ledger: Ledger, epsilon_cap: Any, reason: str, by: Any
+    *, ledger: Ledger, epsilon_cap: Any, reason: str, by: Any, recipient: str = ""
 ) -> CapRequest:
-    """Ask for a higher cap. A second person decides."""
+    """Ask for a higher cap, of the ledger or of one recipient. A second one decides."""
     if not by.may(Permission.MANAGE_DATA):
         raise NotAllowed
     wanted = positive_decimal(epsilon_cap, name="The new cap")
     if wanted > MOST_EPSILON:
         raise LedgerError(f"A cap on epsilon is at most {MOST_EPSILON:,}.")
-    if not ledger.is_declared or wanted <= Decimal(ledger.epsilon_cap):
-        raise LedgerError("The new cap must be above the present one.")
+    if recipient:
+        _require_beneath(ledger, wanted)
+        _require_recipient(recipient)
+    _require_higher(ledger, recipient, wanted)
     if not reason.strip():
         raise LedgerError("Give a reason for the raise.")
     request = CapRequest.objects.create(
-        ledger=ledger, epsilon_cap=str(wanted), reason=reason, requested_by=by
+        ledger=ledger,
+        recipient=recipient,
+        epsilon_cap=str(wanted),
+        reason=reason,
+        requested_by=by,
     )
     audit.record(
-        actor=by, action="ledger.request_raise", target=ledger, epsilon_cap=str(wanted)
+        actor=by,
+        action="ledger.request_raise",
+        target=ledger,
+        epsilon_cap=str(wanted),
+        recipient=recipient,
     )
     return request
+
+
+def _require_higher(ledger: Ledger, recipient: str, wanted: Decimal) -> None:
+    if not recipient:
+        if not ledger.is_declared or wanted <= Decimal(ledger.epsilon_cap):
+            raise LedgerError("The new cap must be above the present one.")
+        return
+    known = RecipientCap.objects.filter(ledger=ledger, recipient=recipient).first()
+    if known is not None and wanted <= Decimal(known.epsilon_cap):
+        raise LedgerError("The new cap must be above the present one.")
 
 
 @transaction.atomic
@@ -133,19 +255,27 @@ def decide_raise(*, request: CapRequest, approve: bool, by: Any) -> None:
     row.save()
     (ledger,) = locked([row.ledger])
     if approve:
-        if Decimal(row.epsilon_cap) <= Decimal(ledger.epsilon_cap):
-            raise LedgerError("The cap is at least that high by now.")
-        ledger.epsilon_cap = row.epsilon_cap
-        ledger.cap_vector = cap_of(
-            epsilon=Decimal(row.epsilon_cap), delta=Decimal(ledger.delta_cap)
-        )
-        ledger.save()
-        note = f"cap raised to {row.epsilon_cap}"
-        append(ledger, EntryKind.CAP, by=by, note=note)
+        _raise(ledger, row, by=by)
     audit.record(
         actor=by,
         action="ledger.raise" if approve else "ledger.decline_raise",
         target=ledger,
         epsilon_cap=row.epsilon_cap,
+        recipient=row.recipient,
         requested_by=row.requested_by.username,
     )
+
+
+def _raise(ledger: Ledger, row: CapRequest, *, by: Any) -> None:
+    wanted = Decimal(row.epsilon_cap)
+    try:
+        _require_higher(ledger, row.recipient, wanted)
+    except LedgerError as error:
+        raise LedgerError("The cap is at least that high by now.") from error
+    if row.recipient:
+        _set_recipient_cap(ledger, row.recipient, wanted, by=by)
+        return
+    ledger.epsilon_cap = row.epsilon_cap
+    ledger.cap_vector = cap_of(epsilon=wanted, delta=Decimal(ledger.delta_cap))
+    ledger.save()
+    append(ledger, EntryKind.CAP, by=by, note=f"cap raised to {row.epsilon_cap}")

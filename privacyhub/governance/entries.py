@@ -6,16 +6,25 @@ that two transactions never wait for each other.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
-from privacyhub.governance import audit
+from privacyhub.governance import audit, heads
 from privacyhub.governance.balances import BudgetRefused, balance
 from privacyhub.governance.models import EntryKind, Ledger, LedgerEntry, Reservation
+
+START = "0" * 64  # before the first line
+_SEALED = (
+    *("number", "kind", "part", "actor", "recipient", "purpose", "event"),
+    *("vector", "delta", "epsilon", "at_delta", "used", "note"),
+)
 
 
 def locked(ledgers: Iterable[Ledger]) -> list[Ledger]:
@@ -36,10 +45,34 @@ def locked_reservations(run_id: UUID, purpose: str | None = None) -> list[Reserv
 
 
 def append(row: Ledger, kind: EntryKind, *, by: Any, **values: Any) -> None:
-    used = str(balance(row).spent) if row.is_declared else ""
-    LedgerEntry.objects.create(
-        ledger=row, kind=kind, actor=by.username, used=used, **values
+    """One line more, sealed to the one before. The ledger's row must be locked."""
+    last = row.entries.order_by("-number").values_list("number", "hash").first()
+    number, previous = last or (0, START)
+    entry = LedgerEntry(
+        ledger=row,
+        number=number + 1,
+        at=timezone.now(),
+        kind=kind,
+        actor=getattr(by, "username", by),
+        used=str(balance(row).spent) if row.is_declared else "",
+        **values,
     )
+    entry.hash = chained(previous, entry)
+    entry.save(force_insert=True)
+    write_head = partial(heads.export_ledger_head, row.pk)
+    transaction.on_commit(write_head, robust=True)
+
+
+def chained(previous: str, entry: LedgerEntry) -> str:
+    """The hash of a line over what it says and the hash of the line before."""
+    line = {
+        "ledger": str(entry.ledger_id),
+        "at": entry.at.isoformat(timespec="microseconds"),
+        "run_id": str(entry.run_id or ""),
+        **{name: getattr(entry, name) for name in _SEALED},
+    }
+    canonical = json.dumps(line, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{previous}\n{canonical}".encode()).hexdigest()
 
 
 def record_refusal(*, refused: BudgetRefused, by: Any) -> None:

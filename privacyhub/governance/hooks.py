@@ -11,7 +11,7 @@ from privacyhub.governance import audit, entries, ledger
 from privacyhub.governance.models import Ledger
 
 # Of these an analyst may be the owner too: they use a model, and change no data.
-_OPEN_TO_ALL = frozenset({"nothing", "predict"})
+_OPEN_TO_ALL = frozenset({"nothing", "predict", "export"})
 
 
 def job_accepted(job: Job) -> None:

@@ -12,11 +12,13 @@ import fcntl
 import json
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -109,12 +111,25 @@ def _context(row: DataKey) -> bytes:
 
 @transaction.atomic
 def destroy(key: DataKey) -> None:
-    """Erase what the key protects, in every copy. There is no way back."""
+    """Erase what the key protects, in every copy. There is no way back.
+
+    Not by a backup either: `when_destroyed` hears of it after the commit.
+    """
     row = DataKey.objects.select_for_update().get(pk=key.pk)
     if row.destroyed_at is None:
         row.wrapped = None
         row.destroyed_at = timezone.now()
         row.save()
+        for hook in _destroyed_hooks:
+            transaction.on_commit(partial(hook, row), robust=True)
+
+
+_destroyed_hooks: list[Callable[[DataKey], None]] = []
+
+
+def when_destroyed(hook: Callable[[DataKey], None]) -> None:
+    """Call `hook` after each destruction is committed."""
+    _destroyed_hooks.append(hook)
 
 
 def seal_json(content: Any, *, key: DataKey, context: str) -> bytes:
@@ -133,3 +148,11 @@ def identity_key(purpose: str) -> bytes:
     """A 32-byte key of the instance for keyed hashes of one purpose."""
     secret = _key_file(settings.KEY_FILE).identity
     return HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(secret)
+
+
+def signing_key(purpose: str) -> Ed25519PrivateKey:
+    """The instance's Ed25519 key for signatures of one purpose.
+
+    It comes from the secret of the key file, which lies apart from what is signed.
+    """
+    return Ed25519PrivateKey.from_private_bytes(identity_key(purpose))

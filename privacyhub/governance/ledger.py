@@ -19,9 +19,10 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from jobs import failpoints
 from privacyhub.engines.dp.events import Event, event_from_dict
 from privacyhub.engines.dp.rdp import add_vectors, rdp_vector
-from privacyhub.governance import audit
+from privacyhub.governance import audit, gaps
 from privacyhub.governance.balances import (
     Balance,
     BudgetRefused,
@@ -29,6 +30,7 @@ from privacyhub.governance.balances import (
     balance,
     cost_in_cap,
     require_room,
+    runs_that_fit,
     would_fit,
 )
 from privacyhub.governance.caps import (
@@ -37,6 +39,7 @@ from privacyhub.governance.caps import (
     open_ledger,
     positive_decimal,
     request_raise,
+    set_recipient_cap,
 )
 from privacyhub.governance.entries import (
     append,
@@ -52,7 +55,14 @@ from privacyhub.governance.models import (
     Reservation,
     ReservationState,
 )
-from privacyhub.governance.sums import SIDES, LedgerError, add, load, store
+from privacyhub.governance.sums import (
+    SIDES,
+    LedgerError,
+    add,
+    holders,
+    load,
+    store,
+)
 
 __all__ = [
     "Balance",
@@ -72,6 +82,8 @@ __all__ = [
     "record_refusal",
     "request_raise",
     "reserve",
+    "runs_that_fit",
+    "set_recipient_cap",
     "settle",
     "would_fit",
 ]
@@ -90,7 +102,9 @@ def reserve(
 
     Idempotent on (ledger, run, purpose); the same key with another event is an error.
     """
-    for row in locked(ledgers):
+    rows = locked(ledgers)
+    gaps.require_none(rows)
+    for row in rows:
         if not row.is_declared:
             raise LedgerError(
                 "Declare the unit of privacy, the number of units and the caps of "
@@ -98,6 +112,8 @@ def reserve(
             )
         for price in prices:
             _reserve_one(row, price, run_id=run_id, recipient=recipient, by=by)
+    failpoints.reach("reserve.in_transaction")
+    transaction.on_commit(lambda: failpoints.reach("reserve.committed"))
 
 
 def _reserve_one(
@@ -121,9 +137,13 @@ def _reserve_one(
             ledger=row,
             purpose=price.purpose,
         )
-    require_room(row, price, vector)
-    for side in SIDES[price.part]:
-        add(row, f"reserved_{side}", vector)
+    among = holders(row, recipient)
+    require_room(row, price, vector, among=among)
+    for holder in among:
+        for side in SIDES[price.part]:
+            add(holder, f"reserved_{side}", vector)
+        if holder is not row:
+            holder.save()
     row.reserved_delta = str(int(row.reserved_delta) + price.delta_units)
     row.fixed_at = row.fixed_at or timezone.now()
     row.save()
@@ -177,6 +197,9 @@ def charge(
     reservations = locked_reservations(run_id, purpose)
     if not reservations:
         raise LedgerError("There is no reservation to charge.")
+    gaps.require_none([held.ledger for held in reservations], trail=False)
+    failpoints.reach("charge.in_transaction")
+    transaction.on_commit(lambda: failpoints.reach("charge.committed"))
     vector = rdp_vector(event)
     for reservation in reservations:
         row = reservation.ledger
@@ -199,9 +222,12 @@ def charge(
         reservation.save()
         # At an order without a finite loss both are UNBOUNDED, and nothing moves.
         moved = [after - held for after, held in zip(charged, before, strict=True)]
-        for side in SIDES[reservation.part]:
-            add(row, f"spent_{side}", moved)
-            add(row, f"reserved_{side}", [-value for value in moved])
+        for holder in holders(row, reservation.recipient):
+            for side in SIDES[reservation.part]:
+                add(holder, f"spent_{side}", moved)
+                add(holder, f"reserved_{side}", [-value for value in moved])
+            if holder is not row:
+                holder.save()
         row.spent_delta = str(int(row.spent_delta) + delta_units)
         row.reserved_delta = str(int(row.reserved_delta) - delta_units)
         row.save()
@@ -224,7 +250,10 @@ def charge(
 @transaction.atomic
 def settle(*, run_id: UUID) -> None:
     """Close the run's reservations: what never started goes back, the rest is spent."""
-    for reservation in locked_reservations(run_id):
+    held_by_run = locked_reservations(run_id)
+    if held_by_run:
+        failpoints.reach("settle.starting")
+    for reservation in held_by_run:
         if reservation.state in {ReservationState.SETTLED, ReservationState.RELEASED}:
             continue
         row = reservation.ledger
@@ -234,8 +263,11 @@ def settle(*, run_id: UUID) -> None:
                 load(reservation.vector), load(reservation.charged), strict=True
             )
         ]
-        for side in SIDES[reservation.part]:
-            add(row, f"reserved_{side}", [-value for value in unused])
+        for holder in holders(row, reservation.recipient):
+            for side in SIDES[reservation.part]:
+                add(holder, f"reserved_{side}", [-value for value in unused])
+            if holder is not row:
+                holder.save()
         row.reserved_delta = str(
             int(row.reserved_delta)
             - int(reservation.delta)
@@ -260,6 +292,8 @@ def settle(*, run_id: UUID) -> None:
             at_delta=reservation.at_delta,
             note=_settlement_note(started=started, whole=whole),
         )
+    if held_by_run:
+        failpoints.reach("settle.in_transaction")
 
 
 def _settlement_note(*, started: bool, whole: bool) -> str:

@@ -23,6 +23,7 @@ from privacyhub.governance.models import (
     Grant,
     Ledger,
     LedgerEntry,
+    RecipientCap,
     Reservation,
     Right,
 )
@@ -41,7 +42,7 @@ class Others:
 def entries(*, ledger: Ledger, user: Any) -> QuerySet[LedgerEntry]:
     """The lines that the user may read; an auditor reads all, as caps are for all."""
     rows = ledger.entries.all()
-    if user.is_auditor or not _has_other_owners(ledger, user):
+    if user.is_auditor or not has_other_owners(ledger, user):
         return rows
     datasets = _managed(ledger, user)
     texts = [str(pk) for pk in datasets]
@@ -49,7 +50,8 @@ def entries(*, ledger: Ledger, user: Any) -> QuerySet[LedgerEntry]:
         Q(owner=user) | Q(spec__dataset__in=texts) | Q(result__dataset__in=texts)
     ).values("pk")
     own = Q(run_id__in=runs) | Q(run_id=None, actor=user.username)
-    return rows.filter(own | Q(kind=EntryKind.CAP))
+    of_all = Q(kind=EntryKind.CAP, recipient="") | Q(kind=EntryKind.GAP)
+    return rows.filter(own | of_all)
 
 
 def others(*, ledger: Ledger, user: Any) -> Others | None:
@@ -63,7 +65,7 @@ def others(*, ledger: Ledger, user: Any) -> Others | None:
 
 def name(*, ledger: Ledger, user: Any) -> str:
     """The ledger by the name of the user's own dataset; an auditor reads the root's."""
-    if user.is_auditor or not _has_other_owners(ledger, user):
+    if user.is_auditor or not has_other_owners(ledger, user):
         return ledger.name
     versions: Any = ledger.versions  # type: ignore[attr-defined]
     own = versions.filter(dataset__in=_managed(ledger, user))
@@ -73,9 +75,17 @@ def name(*, ledger: Ledger, user: Any) -> str:
 def cap_requests(*, ledger: Ledger, user: Any) -> QuerySet[CapRequest]:
     """The wishes for a higher cap that the user may read, with their reasons."""
     requests = ledger.cap_requests.select_related("requested_by", "decided_by")
-    if user.is_auditor or not _has_other_owners(ledger, user):
+    if user.is_auditor or not has_other_owners(ledger, user):
         return requests
     return requests.filter(requested_by=user)
+
+
+def recipient_caps(*, ledger: Ledger, user: Any) -> QuerySet[RecipientCap]:
+    """Caps of recipients; where the ledger is shared, only the user's own."""
+    caps = ledger.recipient_caps.all()
+    if user.is_auditor or not has_other_owners(ledger, user):
+        return caps
+    return caps.filter(recipient=user.username)
 
 
 def spending(*, ledger: Ledger, user: Any) -> list[tuple[datetime, str, str]]:
@@ -101,7 +111,8 @@ def _managed(ledger: Ledger, user: Any) -> list[UUID]:
     )
 
 
-def _has_other_owners(ledger: Ledger, user: Any) -> bool:
+def has_other_owners(ledger: Ledger, user: Any) -> bool:
+    """Whether rows of an owner for whom the user does not speak lie on the ledger."""
     versions: Any = ledger.versions  # type: ignore[attr-defined]
     return versions.exclude(dataset__in=_managed(ledger, user)).exists()
 

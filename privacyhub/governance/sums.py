@@ -10,7 +10,7 @@ from decimal import ROUND_CEILING, Decimal
 
 from jobs.states import Refusal
 from privacyhub.engines.dp.rdp import add_vectors, cap_vector, epsilon_from_rdp
-from privacyhub.governance.models import Ledger, Part
+from privacyhub.governance.models import Ledger, Part, RecipientCap
 
 # Of the delta cap, this share is kept for additive deltas (category discovery).
 ADDITIVE_SHARE = Decimal("0.1")
@@ -20,6 +20,8 @@ SIDES: dict[str, tuple[str, ...]] = {
     Part.HELDOUT: ("heldout",),
 }
 BOTH = SIDES[Part.ALL]
+Holder = Ledger | RecipientCap
+"""What has a cap and running sums: a ledger, or one recipient's share of it."""
 _SHOWN = Decimal("0.0001")
 
 
@@ -53,16 +55,22 @@ def in_epsilons(ledger: Ledger, vector: Sequence[int]) -> Decimal:
     return Decimal(value).quantize(_SHOWN, rounding=ROUND_CEILING)
 
 
-def spent(ledger: Ledger, side: str) -> tuple[int, ...]:
-    return load(getattr(ledger, f"spent_{side}"))
+def spent(holder: Holder, side: str) -> tuple[int, ...]:
+    return load(getattr(holder, f"spent_{side}"))
 
 
-def committed(ledger: Ledger, side: str) -> tuple[int, ...]:
+def committed(holder: Holder, side: str) -> tuple[int, ...]:
     """What is spent and what is held, together."""
-    return add_vectors(spent(ledger, side), load(getattr(ledger, f"reserved_{side}")))
+    return add_vectors(spent(holder, side), load(getattr(holder, f"reserved_{side}")))
 
 
-def add(row: Ledger, field: str, vector: Sequence[int]) -> None:
+def holders(ledger: Ledger, recipient: str) -> list[Holder]:
+    """Whose sums a charge for this recipient moves: all must stay within their caps."""
+    own = RecipientCap.objects.filter(ledger=ledger, recipient=recipient)
+    return [ledger, *(own if recipient else ())]
+
+
+def add(row: Holder, field: str, vector: Sequence[int]) -> None:
     """Add to a stored sum, without saving. Raises LedgerError below zero."""
     before = load(getattr(row, field))
     after = [a + b for a, b in zip(before, vector, strict=True)]

@@ -1,4 +1,4 @@
-"""The audit trail, data keys, grants and the privacy ledger."""
+"""A family's account of privacy loss, its reservations and its lines."""
 
 from __future__ import annotations
 
@@ -8,157 +8,9 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
-
-class AuditEvent(models.Model):
-    """One thing that somebody did. Insert-only, and each row hashes the one before.
-
-    Objects are named by type and id, without foreign keys: a deletion is never
-    blocked by history and never erases it.
-    """
-
-    sequence = models.BigIntegerField(primary_key=True)
-    at = models.DateTimeField()
-    actor_id = models.CharField(max_length=40, blank=True)
-    actor = models.CharField(max_length=150)
-    action = models.CharField(max_length=60)
-    object_type = models.CharField(max_length=40, blank=True)
-    object_id = models.CharField(max_length=40, blank=True)
-    detail = models.JSONField(default=dict)
-    canonical = models.TextField()  # the exact text that was hashed
-    previous_hash = models.CharField(max_length=64)
-    hash = models.CharField(max_length=64)
-
-    class Meta:
-        ordering = ["-sequence"]
-        indexes = [
-            models.Index(fields=["object_type", "object_id"]),
-            models.Index(fields=["action"]),
-            models.Index(fields=["at"]),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.sequence} {self.action}"
-
-
-class AuditHead(models.Model):
-    """The end of the chain; its row lock makes writers queue."""
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    sequence = models.BigIntegerField(default=0)
-    hash = models.CharField(max_length=64, default="0" * 64)
-
-    def __str__(self) -> str:
-        return f"audit head at {self.sequence}"
-
-
-class DataKey(models.Model):
-    """A file's key, wrapped by the key-encryption key that is not in this database.
-
-    Destroying the wrapped key erases every copy of what it protects.
-    """
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    purpose = models.CharField(max_length=40)
-    kek = models.CharField(max_length=40)
-    wrapped = models.BinaryField(null=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-    destroyed_at = models.DateTimeField(null=True)
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(destroyed_at=None) | Q(wrapped=None),
-                name="destroyed_key_is_gone",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.purpose} key {self.id}"
-
-
-class Right(models.TextChoices):
-    VIEW = "view", "View"
-    USE = "use", "Use"
-    MANAGE = "manage", "Manage"
-
-
-class GrantQuerySet(models.QuerySet["Grant"]):
-    def live(self) -> GrantQuerySet:
-        now = timezone.now()
-        return self.filter(revoked_at=None).filter(
-            Q(expires_at=None) | Q(expires_at__gt=now)
-        )
-
-    def held_by(self, user: Any) -> GrantQuerySet:
-        return self.live().filter(Q(user=user) | Q(group__user=user))
-
-
-class Grant(models.Model):
-    """A right on one object, given to a user or a group."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        blank=True,
-        on_delete=models.CASCADE,
-        related_name="grants",
-    )
-    group = models.ForeignKey(
-        "auth.Group", null=True, blank=True, on_delete=models.CASCADE
-    )
-    right = models.CharField(max_length=10, choices=Right.choices)
-    dataset = models.ForeignKey(
-        "datasets.Dataset",
-        null=True,
-        blank=True,
-        on_delete=models.CASCADE,
-        related_name="grants",
-    )
-    version = models.ForeignKey(
-        "datasets.Version",
-        null=True,
-        blank=True,
-        on_delete=models.CASCADE,
-        related_name="grants",
-    )
-    model = models.ForeignKey(
-        "training.Model",
-        null=True,
-        blank=True,
-        on_delete=models.CASCADE,
-        related_name="grants",
-    )
-    report = models.ForeignKey(
-        "assessment.Report",
-        null=True,
-        blank=True,
-        on_delete=models.CASCADE,
-        related_name="grants",
-    )
-    given_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="grants_given"
-    )
-    given_at = models.DateTimeField(auto_now_add=True)
-    expires_at = models.DateTimeField(null=True, blank=True)
-    revoked_at = models.DateTimeField(null=True)
-
-    objects = GrantQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["given_at"]
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(user=None, group__isnull=False)
-                | Q(user__isnull=False, group=None),
-                name="grant_to_user_or_group",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.right} to {self.user or self.group}"
+from privacyhub.governance.models.data_keys import DataKey
+from privacyhub.governance.models.grants import Grant, Right
 
 
 class Unit(models.TextChoices):
@@ -281,6 +133,10 @@ class Reservation(models.Model):
     def __str__(self) -> str:
         return f"{self.purpose} ({self.state})"
 
+    @property
+    def is_open(self) -> bool:
+        return self.state in {ReservationState.RESERVED, ReservationState.ACTIVE}
+
 
 class EntryKind(models.TextChoices):
     RESERVE = "reserve", "Reserved"
@@ -289,16 +145,23 @@ class EntryKind(models.TextChoices):
     RELEASE = "release", "Released"
     REFUSED = "refused", "Refused"
     CAP = "cap", "Cap set"
+    GAP = "gap", "Gap closed"
     UNCOVERED = "uncovered", "Release not covered"
     STEWARD_READ = "steward_read", "Steward-only read"
 
 
 class LedgerEntry(models.Model):
-    """One line of the ledger. Append-only: a correction is a new line."""
+    """One line of the ledger. Append-only: a correction is a new line.
+
+    Lines of a ledger are numbered from 1 without holes, and each one's hash covers
+    the one before.
+    """
 
     id = models.BigAutoField(primary_key=True)
     ledger = models.ForeignKey(Ledger, on_delete=models.PROTECT, related_name="entries")
-    at = models.DateTimeField(auto_now_add=True)
+    number = models.PositiveBigIntegerField()
+    hash = models.CharField(max_length=64)
+    at = models.DateTimeField()
     kind = models.CharField(max_length=12, choices=EntryKind.choices)
     part = models.CharField(max_length=10, choices=Part.choices, default=Part.ALL)
     actor = models.CharField(max_length=150)
@@ -316,32 +179,11 @@ class LedgerEntry(models.Model):
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "ledger entries"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["ledger", "number"], name="ledger_line_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.purpose}"
-
-
-class CapRequest(models.Model):
-    """A wish to raise a cap, decided by a second person."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    ledger = models.ForeignKey(
-        Ledger, on_delete=models.PROTECT, related_name="cap_requests"
-    )
-    epsilon_cap = models.CharField(max_length=40)
-    reason = models.TextField()
-    requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
-    )
-    requested_at = models.DateTimeField(auto_now_add=True)
-    decided_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
-    )
-    decided_at = models.DateTimeField(null=True)
-    approved = models.BooleanField(null=True)
-
-    class Meta:
-        ordering = ["-requested_at"]
-
-    def __str__(self) -> str:
-        return f"raise to {self.epsilon_cap}"

@@ -1,0 +1,375 @@
+"""Signed heads: how far the trail and each ledger have come, kept in a second place.
+
+A hash chain shows that a line was changed, and not that its end was cut off. So the
+heads are signed and written to the folder AUDIT_HEADS_DIR, which should lie on another
+disk than the database:
+
+    HUB/audit.jsonl        every exported head of the audit trail, one a line
+    HUB/ledger-ID.json     the last line of a ledger, and what was spent by then
+    HUB/erased.jsonl       data keys that were destroyed
+
+HUB names the database and lives in its backups. A ledger's head is written after each
+commit that adds a line, the trail's after AUDIT_EXPORT_LINES lines or
+AUDIT_EXPORT_EVERY. The signing key (Ed25519) comes from the secret of the key file,
+which lies apart from the database and from this folder; the public key is for anyone.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypedDict
+from uuid import UUID
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from privacyhub.governance import keys
+from privacyhub.governance.models import (
+    AuditEvent,
+    AuditHead,
+    DataKey,
+    Ledger,
+    LedgerEntry,
+    LedgerGap,
+)
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+TRAIL = "audit.jsonl"
+ERASED = "erased.jsonl"
+_AT_ONCE = 100  # heads of ledgers a query looks for
+_TAIL = 16_384  # bytes; a head has some 400
+
+
+class Signed(TypedDict):
+    """A statement with its Ed25519 signature over the canonical JSON, both base64."""
+
+    statement: dict[str, Any]
+    signature: str
+    public_key: str
+
+
+def public_key() -> str:
+    """The raw 32-byte public key, base64."""
+    return base64.b64encode(_private_key().public_key().public_bytes_raw()).decode()
+
+
+def fingerprint() -> str:
+    """The public key's SHA-256, which two people can compare aloud."""
+    return hashlib.sha256(base64.b64decode(public_key())).hexdigest()
+
+
+def _private_key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(keys.identity_key("signed heads"))
+
+
+def sign(statement: dict[str, Any]) -> Signed:
+    key = _private_key()
+    return {
+        "statement": statement,
+        "signature": base64.b64encode(key.sign(_canonical(statement))).decode(),
+        "public_key": public_key(),
+    }
+
+
+def _canonical(statement: Any) -> bytes:
+    return json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
+
+
+def is_genuine(head: Any) -> bool:
+    """Whether this hub signed it. False for anything that is no signed head."""
+    try:
+        key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key()))
+        signature = base64.b64decode(head["signature"])
+        key.verify(signature, _canonical(head["statement"]))
+    except (InvalidSignature, KeyError, TypeError, ValueError):
+        return False
+    return True
+
+
+def hub() -> AuditHead:
+    return AuditHead.objects.get_or_create(pk=1)[0]
+
+
+def folder(head: AuditHead | None = None) -> Path:
+    return Path(settings.AUDIT_HEADS_DIR) / str((head or hub()).hub)
+
+
+# What is said now
+
+
+def audit_head() -> Signed:
+    """The trail's end as it stands, signed; whoever keeps it can hold us to it."""
+    return sign(_of_trail(hub()))
+
+
+def _of_trail(head: AuditHead) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "kind": "audit",
+        "hub": str(head.hub),
+        "sequence": head.sequence,
+        "hash": head.hash,
+        "at": timezone.now().isoformat(timespec="microseconds"),
+    }
+
+
+def _of_ledger(row: Ledger, last: LedgerEntry, head: AuditHead) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "kind": "ledger",
+        "hub": str(head.hub),
+        "ledger": str(row.pk),
+        "sequence": last.number,
+        "hash": last.hash,
+        "spent_train": row.spent_train,
+        "spent_heldout": row.spent_heldout,
+        "spent_delta": row.spent_delta,
+        "at": timezone.now().isoformat(timespec="microseconds"),
+    }
+
+
+# What was said before
+
+
+def exported_trail() -> Iterator[Any]:
+    """Every exported head of the trail, oldest first; what cannot be read is None."""
+    yield from map(_parsed, _lines(folder() / TRAIL))
+
+
+def last_of_trail(place: Path | None = None) -> dict[str, Any] | None:
+    """The statement of the last head of the trail that is genuine."""
+    for line in reversed(_lines((place or folder()) / TRAIL, most_bytes=_TAIL)):
+        if statement := _statement_of(line):
+            return statement
+    return None
+
+
+def last_of_ledger(pk: Any, place: Path | None = None) -> dict[str, Any] | None:
+    """The statement of a ledger's exported head, where there is a genuine one."""
+    return _statement_in(_ledger_file(place or folder(), pk))
+
+
+def last_of_ledgers() -> Iterator[dict[str, Any]]:
+    """The statement of each ledger's exported head."""
+    for path in sorted(folder().glob("ledger-*.json")):
+        if statement := _statement_in(path):
+            yield statement
+
+
+def unreadable() -> list[str]:
+    """Names of files that hold no head of ours, or were put aside for that."""
+    place = folder()
+    broken = [
+        path for path in place.glob("ledger-*.json") if _statement_in(path) is None
+    ]
+    return sorted(path.name for path in [*broken, *place.glob("*.unreadable")])
+
+
+def _ledger_file(place: Path, pk: Any) -> Path:
+    return place / f"ledger-{pk}.json"
+
+
+def _statement_in(path: Path) -> dict[str, Any] | None:
+    try:
+        return _statement_of(path.read_bytes())
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=256)
+def _statement_of(text: bytes) -> dict[str, Any] | None:
+    """What a head says, if we signed it. Asked again at every charge, hence kept."""
+    head = _parsed(text)
+    return head["statement"] if is_genuine(head) else None
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _lines(path: Path, *, most_bytes: int = 0) -> list[bytes]:
+    """A file's lines; with `most_bytes` those at its end, the first perhaps cut."""
+    try:
+        with path.open("rb") as stream:
+            if most_bytes:
+                size = stream.seek(0, os.SEEK_END)
+                stream.seek(max(0, size - most_bytes))
+            return stream.read().splitlines()
+    except OSError:  # not there, or not to be reached: `verify` tells
+        return []
+
+
+def is_reached(statement: dict[str, Any]) -> bool:
+    """Whether the database holds the line that a statement of ours names."""
+    return bool(reached([statement]))
+
+
+def reached(statements: Iterable[dict[str, Any]]) -> set[str]:
+    """The hashes of those heads whose lines the database holds, by few queries."""
+    said = list(statements)
+    found = {one["hash"] for one in said if one["sequence"] == 0}
+    trail = [one["sequence"] for one in said if one["kind"] == "audit"]
+    events = AuditEvent.objects.filter(pk__in=trail).values_list("pk", "hash")
+    known: dict[Any, str] = dict(events) if trail else {}
+    of_ledgers = [one for one in said if one["kind"] == "ledger"]
+    for start in range(0, len(of_ledgers), _AT_ONCE):
+        lines = Q()
+        for one in of_ledgers[start : start + _AT_ONCE]:
+            lines |= Q(ledger=one["ledger"], number=one["sequence"])
+        rows = LedgerEntry.objects.filter(lines)
+        for ledger, number, told in rows.values_list("ledger", "number", "hash"):
+            known[str(ledger), number] = told
+    for one in said:
+        of_trail = one["kind"] == "audit"
+        key = one["sequence"] if of_trail else (one["ledger"], one["sequence"])
+        if known.get(key) == one["hash"]:
+            found.add(one["hash"])
+    return found
+
+
+def is_acknowledged(statement: dict[str, Any]) -> bool:
+    """Whether two people know that the database no longer reaches this head."""
+    for gap in LedgerGap.objects.exclude(second_at=None):
+        for head in gap.heads:
+            if (head["kind"], head.get("ledger")) != (
+                statement["kind"],
+                statement.get("ledger"),
+            ):
+                continue
+            lost = range(head["kept"] + 1, head["sequence"] + 1)
+            if statement["sequence"] in lost and statement["at"] <= head["at"]:
+                return True
+    return False
+
+
+# Exporting
+
+
+def export_audit_head() -> Signed:
+    """Append the trail's head to what was exported. Raises OSError.
+
+    Nothing is added where the last exported head is not in the trail: it must not be
+    hidden by a later one.
+    """
+    place = folder()
+    with _alone(place):
+        head = hub()
+        signed = sign(_of_trail(head))
+        told = last_of_trail()
+        if told is not None:
+            if (told["sequence"], told["hash"]) == (head.sequence, head.hash):
+                return signed
+            if not is_reached(told) and not is_acknowledged(told):
+                logger.error("the exported head %s is not in the trail", told)
+                return signed
+        _append(place / TRAIL, signed)
+    AuditHead.objects.filter(pk=1, exported_sequence__lt=head.sequence).update(
+        exported_sequence=head.sequence, exported_at=timezone.now()
+    )
+    return signed
+
+
+def is_due(head: AuditHead) -> bool:
+    """Whether the trail's head is to be exported after this line."""
+    if head.exported_at is None:
+        return True
+    waited = timezone.now() - head.exported_at
+    behind = head.sequence - head.exported_sequence
+    return behind >= settings.AUDIT_EXPORT_LINES or (
+        behind > 0 and waited >= settings.AUDIT_EXPORT_EVERY
+    )
+
+
+def export_if_due() -> None:
+    """For a worker's keeper: a quiet hub exports its last lines too."""
+    if is_due(hub()):
+        export_audit_head()
+
+
+def export_ledger_head(pk: UUID) -> None:
+    """Write a ledger's head over its last one, unless that would hide a gap."""
+    place = folder()
+    with _alone(place):
+        # The line first: what was spent is then at least what was spent by this line.
+        last = LedgerEntry.objects.filter(ledger=pk).order_by("-number").first()
+        if last is None:
+            return
+        path = _ledger_file(place, pk)
+        told = _statement_in(path)
+        if told is None and path.exists():
+            path.rename(path.with_suffix(f".{last.number}.unreadable"))
+        elif told is not None:
+            if told["hash"] == last.hash:
+                return
+            if not is_reached(told) and not is_acknowledged(told):
+                logger.error("the exported head of ledger %s is not in it", pk)
+                return
+        _replace(path, sign(_of_ledger(Ledger.objects.get(pk=pk), last, hub())))
+
+
+def note_erased(key: DataKey) -> None:
+    """Say that a key was destroyed, so that no restored backup brings it back."""
+    place = folder()
+    statement = {"format": FORMAT, "kind": "erased", "key": str(key.pk)}
+    with _alone(place):
+        _append(place / ERASED, sign(statement))
+
+
+def erased_keys() -> list[str]:
+    """Ids of the data keys that were destroyed, as far as we signed them."""
+    told = map(_parsed, _lines(folder() / ERASED))
+    said = [line["statement"] for line in told if is_genuine(line)]
+    return [statement["key"] for statement in said if statement["kind"] == "erased"]
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """One writer at a time in this folder, over all processes of the machine."""
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(place / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _append(path: Path, content: Any) -> None:
+    """One line more; one that a crash had cut stays by itself."""
+    with path.open("ab+") as stream:
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            if stream.read(1) != b"\n":
+                stream.write(b"\n")
+        stream.write(_canonical(content) + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _replace(path: Path, content: Any) -> None:
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as stream:
+        stream.write(_canonical(content))
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(path)
