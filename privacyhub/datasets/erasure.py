@@ -80,7 +80,9 @@ def erase(*, dataset: Dataset, by: Any, confirm: str, with_models: bool) -> Touc
         models=[str(model.pk) for model in reached.models],
         models_erased=with_models,
     )
-    transaction.on_commit(lambda: _remove([thing.file for thing in [*gone, *answers]]))
+    copies = _exports(reached.models) if with_models else []
+    names = [thing.file for thing in [*gone, *answers, *copies]]
+    transaction.on_commit(lambda: _remove(names))
     return reached
 
 
@@ -92,6 +94,11 @@ def _answers(models: list[Any]) -> list[Any]:
     return [
         batch for model in models for batch in model.batches.exclude(key__isnull=True)
     ]
+
+
+def _exports(models: list[Any]) -> list[Any]:
+    """These versions in other programs' formats, which lie under the versions' keys."""
+    return [export for model in models for export in model.exports.all()]
 
 
 def _remove(names: list[str]) -> None:

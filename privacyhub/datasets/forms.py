@@ -230,7 +230,9 @@ def _people(*, without: User) -> QuerySet[User]:
 class ShareForm(forms.Form):
     """Whom to give which right, and until when."""
 
-    user = UserChoice(queryset=User.objects.none(), label="With")
+    user = UserChoice(
+        queryset=User.objects.none(), label="With", empty_label="Choose a person"
+    )
     right = forms.ChoiceField(
         choices=[
             (Right.VIEW, "View: what the dataset is, and its anonymized versions"),
@@ -260,7 +262,9 @@ class VersionShareForm(ShareForm):
 class HandOverForm(forms.Form):
     """The steward who becomes the owner."""
 
-    user = UserChoice(queryset=User.objects.none(), label="New owner")
+    user = UserChoice(
+        queryset=User.objects.none(), label="New owner", empty_label="Choose a person"
+    )
 
     def __init__(self, by: User, data: Any = None) -> None:
         super().__init__(data, auto_id="hand_over_%s")

@@ -10,8 +10,8 @@ from collections.abc import Collection
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
-from django.db import IntegrityError, transaction
-from django.db.models import Max, Q
+from django.db import transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from jobs import services as jobs
@@ -19,6 +19,7 @@ from jobs.models import Job
 from privacyhub.accounts.roles import NotAllowed, Permission
 from privacyhub.datasets import storage
 from privacyhub.datasets.errors import Conflict, DataError
+from privacyhub.datasets.lineage import ledgers_of, with_remark, with_the_same_rows
 from privacyhub.datasets.models import (
     Column,
     Dataset,
@@ -233,14 +234,15 @@ def publish_upload(
     before = dataset.latest
     known = {column.name: column for column in before.columns.all()} if before else {}
     _require_same_kinds(known, profile)
+    alike = with_the_same_rows(dataset, written)
     version = publish_version(
         dataset=dataset,
         kind=VersionKind.UPLOADED,
         written=written,
-        profile=profile,
+        profile=with_remark(profile, alike),
         by=by,
         job=job,
-        ledgers=_accounts(dataset, written.fingerprint),
+        ledgers=ledgers_of(dataset, written, alike),
         source_name=upload.source_name,
     )
     Column.objects.bulk_create(
@@ -248,24 +250,6 @@ def publish_upload(
         for position, suggestion in enumerate(suggestions)
     )
     return version
-
-
-def _accounts(dataset: Dataset, fingerprint: str) -> list[Ledger]:
-    """The dataset's ledgers, and those of every root that held the same rows.
-
-    A table that comes in a second time, under whatever owner, has no fresh budget.
-    """
-    mine = Q(versions__dataset=dataset)
-    same = Q(fingerprint=fingerprint) | Q(versions__fingerprint=fingerprint)
-    accounts = list(Ledger.objects.filter(mine | same).distinct())
-    if accounts:
-        return accounts
-    try:
-        with transaction.atomic():
-            opened = ledger.open_ledger(name=dataset.name, fingerprint=fingerprint)
-            return [opened]
-    except IntegrityError:  # another job has just opened it
-        return [Ledger.objects.get(fingerprint=fingerprint)]
 
 
 def _require_same_kinds(known: dict[str, Column], profile: tables.TableProfile) -> None:
@@ -344,6 +328,7 @@ def publish_version(
         sha256=written.manifest.sha256,
         key=key,
         fingerprint=written.fingerprint,
+        sketch=written.sketch,
         sealed_profile=keys.seal_json(told, key=key, context=str(written.version_id)),
         checks=told["checks"],
         job_id=job.pk,

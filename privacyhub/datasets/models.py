@@ -107,6 +107,7 @@ class Version(models.Model):
     sha256 = models.CharField(max_length=64)  # of the ciphertext
     key = models.ForeignKey(DataKey, on_delete=models.PROTECT, related_name="+")
     fingerprint = models.CharField(max_length=64)
+    sketch = models.BinaryField(default=b"")  # of an upload's rows, to know them again
     sealed_profile = models.BinaryField()
     checks = models.JSONField(default=list)  # what the steward must know of the values
     job_id = models.UUIDField(null=True)

@@ -18,7 +18,8 @@ LEFT_ALONE = timedelta(days=1)
 def sweep() -> int:
     """Remove files that no row with a living key names; how many there were.
 
-    Every model with a `file` names one in the store, and has its `key`.
+    Every model with a `file` names one in the store; its key is `KEY_OF_FILE` or
+    `key`.
     """
     root = Path(settings.VAR_DIR) / "store"
     until = time.time() - LEFT_ALONE.total_seconds()
@@ -36,11 +37,10 @@ def sweep() -> int:
 
 
 def _named() -> set[str]:
-    return {
-        name
-        for model in apps.get_models()
-        if any(field.name == "file" for field in model._meta.get_fields())
-        for name in model._default_manager.filter(key__destroyed_at=None).values_list(
-            "file", flat=True
-        )
-    }
+    named: set[str] = set()
+    for model in apps.get_models():
+        if any(field.name == "file" for field in model._meta.get_fields()):
+            key = getattr(model, "KEY_OF_FILE", "key")
+            living = model._default_manager.filter(**{f"{key}__destroyed_at": None})
+            named.update(living.values_list("file", flat=True))
+    return named

@@ -21,6 +21,8 @@ from privacyhub.datasets.models import Version
 from privacyhub.engines import tables
 from privacyhub.governance import keys
 
+SLICE_ROWS = 65_536
+
 
 @dataclass(frozen=True)
 class Written:
@@ -35,6 +37,7 @@ class Written:
     secret: bytes = field(repr=False)
     manifest: tables.Manifest
     fingerprint: str
+    sketch: bytes = b""  # engines.tables.shared_rows compares two
 
 
 def write(batches: Iterable[pa.RecordBatch], *, schema: pa.Schema) -> Written:
@@ -48,10 +51,23 @@ def write(batches: Iterable[pa.RecordBatch], *, schema: pa.Schema) -> Written:
 
 def write_frame(frame: pl.DataFrame) -> Written:
     """Write a derived table that has its row ids already (`ROW_ID` first)."""
-    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    fields = [one.with_nullable(one.name != tables.ROW_ID) for one in table.schema]
-    schema = pa.schema([_plain(one) for one in fields])
-    return _write(table.cast(schema).to_batches(), schema=schema)
+    return _write(frame_batches(frame), schema=frame_schema(frame))
+
+
+def frame_schema(frame: pl.DataFrame) -> pa.Schema:
+    """The schema that a frame is stored with."""
+    schema = frame.head(0).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    return pa.schema(
+        [_plain(one.with_nullable(one.name != tables.ROW_ID)) for one in schema]
+    )
+
+
+def frame_batches(frame: pl.DataFrame) -> Iterator[pa.RecordBatch]:
+    """A frame as it is stored, slice by slice: columns of codes become text there."""
+    schema = frame_schema(frame)
+    for part in frame.iter_slices(SLICE_ROWS):
+        table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
+        yield from table.cast(schema).combine_chunks().to_batches()
 
 
 def _plain(one: pa.Field) -> pa.Field:
@@ -81,6 +97,7 @@ def _write(
         secret=secret,
         manifest=manifest,
         fingerprint=found.hexdigest() if found else "",
+        sketch=fingerprints.sketch.to_bytes() if fingerprints else b"",
     )
 
 
