@@ -45,7 +45,8 @@ from .numbers import (
     swap_ranks,
 )
 from .pseudonyms import pseudonymize
-from .run import BeforeAfter, Result, anonymize, what_if
+from .rows import FrameRows, Rows, compact
+from .run import BeforeAfter, Result, anonymize, transform, what_if
 from .safe_harbor import check_safe_harbor
 from .utility import Accuracy, ColumnUtility, accuracy, compare_columns
 
@@ -55,7 +56,10 @@ __all__ = [
     "MinimalUniques",
     "accuracy",
     "add_noise",
+    "FrameRows",
+    "Rows",
     "check_safe_harbor",
+    "compact",
     "code_extremes",
     "compare_columns",
     "microaggregate",
@@ -105,5 +109,6 @@ __all__ = [
     "recode_locally",
     "risk",
     "suppress_cells",
+    "transform",
     "what_if",
 ]

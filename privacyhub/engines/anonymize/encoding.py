@@ -17,7 +17,8 @@ import polars as pl
 
 from .errors import AnonymizeError
 from .hierarchies import Hierarchy, as_text
-from .keys import Bools, Floats, Ints, count_by, pack, sorted_counts, unpack
+from .keys import Bools, Floats, Ints, count_by, pack
+from .rows import Coded, FrameRows, Rows, factorize
 
 # Keys of halves of the columns that are kept for the next nodes.
 KEPT_BYTES = 48_000_000
@@ -212,7 +213,7 @@ class Problem:
 
 
 def encode(
-    frame: pl.DataFrame,
+    table: pl.DataFrame | Rows,
     *,
     quasi_identifiers: Mapping[str, Hierarchy],
     sensitive: Sequence[str] = (),
@@ -224,53 +225,70 @@ def encode(
     `subset`: the rows that are anonymized, the others being their population; or
     `population`: the table that this one was taken from.
     """
-    columns, codes = [], []
-    for name, hierarchy in quasi_identifiers.items():
-        series = frame[name]
-        if population is not None:
-            series = pl.concat([as_text(series), as_text(population[name])])
-        column, values = _encode_column(series, hierarchy=hierarchy, name=name)
-        columns.append(column)
-        codes.append(values.astype(np.min_scalar_type(column.sizes[0])))
-    row_codes = tuple(values[: frame.height] for values in codes)
-    labels, others = [], []
-    for name in sensitive:
-        values, known = factorize(frame[name])
-        if population is not None:
-            values = np.concatenate([values, np.zeros(population.height, np.int64)])
-        others.append(values)
-        labels.append(tuple(as_text(known).to_list()))
+    rows = table if isinstance(table, Rows) else FrameRows(table)
+    coded = _coded(rows, [*quasi_identifiers, *sensitive], population=population)
+    columns = [
+        _encode_column(column, hierarchy=hierarchy, name=name)
+        for (name, hierarchy), column in zip(
+            quasi_identifiers.items(), coded, strict=False
+        )
+    ]
+    count = len(columns)
+    codes = [column.codes for column in coded]
+    labels = [tuple(as_text(column.values).to_list()) for column in coded[count:]]
+    row_codes = tuple(values[: rows.height] for values in codes[:count])
     sizes = [c.sizes[0] for c in columns] + [len(names) for names in labels]
-    hidden = _hidden_rows(columns, codes)
-    rows = np.arange(len(codes[0]))
+    hidden = _hidden_rows(columns, codes[:count])
     counted: Bools | None = subset
     among: Bools | None = None
     if population is not None:
-        counted, among = rows < frame.height, rows >= frame.height
+        place = np.arange(len(codes[0]))
+        counted, among = place < rows.height, place >= rows.height
     if hidden is not None:
         counted = ~hidden if counted is None else counted & ~hidden
         among = ~hidden if among is None else among & ~hidden
-    entries, weights, larger = _distinct(
-        [*codes, *others], sizes=sizes, counted=counted, among=among
-    )
-    count = len(columns)
+    grouped = rows.group(codes, sizes=sizes, counted=counted, among=among)
+    entries = grouped.codes
     return Problem(
         columns=tuple(columns),
         codes=tuple(entries[:count]),
-        weights=weights,
-        population=larger,
+        weights=grouped.rows,
+        population=grouped.population,
         sensitive={
             name: Sensitive(name=name, codes=codes, labels=names)
             for name, codes, names in zip(
                 sensitive, entries[count:], labels, strict=True
             )
         },
-        rows=frame.height,
+        rows=rows.height,
         row_codes=row_codes,
         subset=subset,
-        hidden=None if hidden is None else hidden[: frame.height],
+        hidden=None if hidden is None else hidden[: rows.height],
         separate=counted is not None,
     )
+
+
+def _coded(
+    rows: Rows, columns: Sequence[str], *, population: pl.DataFrame | None
+) -> list[Coded]:
+    """The columns' codes; those of a population's rows follow the table's."""
+    names = list(dict.fromkeys(columns))
+    coded = rows.code(names)
+    if population is not None:
+        coded = [
+            _followed(column, population, name)
+            for name, column in zip(names, coded, strict=True)
+        ]
+    return [coded[names.index(name)] for name in columns]
+
+
+def _followed(column: Coded, population: pl.DataFrame, name: str) -> Coded:
+    own = as_text(column.values).gather(column.codes)
+    if name not in population.columns:  # sensitive columns are the table's alone
+        missing = np.zeros(population.height, dtype=column.codes.dtype)
+        return Coded(np.concatenate([column.codes, missing]), column.values)
+    codes, values = factorize(pl.concat([own, as_text(population[name])]))
+    return Coded(codes, values)
 
 
 def _hidden_rows(columns: Sequence[Column], codes: Sequence[Ints]) -> Bools | None:
@@ -289,36 +307,9 @@ def _hidden_rows(columns: Sequence[Column], codes: Sequence[Ints]) -> Bools | No
     return hidden if hidden is not None and hidden.any() else None
 
 
-def factorize(series: pl.Series) -> tuple[Ints, pl.Series]:
-    """Codes of the rows and the distinct values they stand for (null is a value)."""
-    if series.dtype.is_float():
-        series = series.fill_nan(None)
-    if series.dtype.is_integer() and series.null_count() == 0 and len(series):
-        numbers = series.to_numpy()
-        low, high = int(numbers.min()), int(numbers.max())
-        if high - low < max(1024, len(numbers)):
-            offsets = numbers.astype(np.int64) - low
-            present = np.flatnonzero(np.bincount(offsets))
-            codes = np.zeros(high - low + 1, dtype=np.int64)
-            codes[present] = np.arange(len(present))
-            return codes[offsets], pl.Series(present + low)
-    if series.dtype != pl.String:
-        series = as_text(series)
-    values = series.unique(maintain_order=False).sort()
-    known = values.drop_nulls()
-    coded = series.cast(pl.Enum(known)).to_physical().cast(pl.Int64)
-    if values.null_count():
-        return coded.fill_null(len(known)).to_numpy(), known.extend(
-            pl.Series([None], dtype=pl.String)
-        )
-    return coded.to_numpy(), known
-
-
-def _encode_column(
-    series: pl.Series, *, hierarchy: Hierarchy, name: str
-) -> tuple[Column, Ints]:
-    codes, unique = factorize(series)
-    values = as_text(unique).to_list()
+def _encode_column(coded: Coded, *, hierarchy: Hierarchy, name: str) -> Column:
+    codes = coded.codes
+    values = as_text(coded.values).to_list()
     rows = [hierarchy.row_of(value) for value in values]
     in_hierarchy = [row is not None for row in rows]
     unknown = [
@@ -354,37 +345,11 @@ def _encode_column(
                 ]
             )
         )
-    column = Column(
+    return Column(
         name=name,
         hierarchy=hierarchy,
         maps=tuple(maps),
         sizes=tuple(sizes),
         labels=tuple(labels),
         shares=tuple(shares),
-    )
-    return column, codes
-
-
-def _distinct(
-    codes: Sequence[Ints],
-    *,
-    sizes: Sequence[int],
-    counted: Bools | None,
-    among: Bools | None,
-) -> tuple[list[Ints], Ints, Ints]:
-    """Distinct combinations, how many rows of them count, and of how many in all."""
-    keys, radices = pack(codes, sizes=sizes)
-    if counted is None:
-        keys.sort()
-        unique, rows = sorted_counts(keys)
-        return unpack(unique, radices=radices), rows, rows
-    unique, inverse = np.unique(keys, return_inverse=True)
-    size = len(unique)
-    inner = np.bincount(inverse[counted], minlength=size)
-    outer = np.bincount(inverse if among is None else inverse[among], minlength=size)
-    present = (inner > 0) | (outer > 0)
-    return (
-        unpack(unique[present], radices=radices),
-        inner[present],
-        outer[present],
     )

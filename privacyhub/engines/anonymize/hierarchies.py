@@ -62,19 +62,22 @@ class Hierarchy:
         return cls(tuple(tuple(row) for row in rows))
 
     @classmethod
-    def read_csv(cls, source: str | Path, *, separator: str = ";") -> Hierarchy:
-        """Read ARX's format from a path, or from text that holds a line break."""
-        text = source
-        if isinstance(source, Path) or "\n" not in source:
-            try:
-                text = Path(source).read_text(encoding="utf-8-sig")
-            except (OSError, UnicodeDecodeError) as error:
-                raise AnonymizeError("The hierarchy file cannot be read.") from error
-        reader = csv.reader(io.StringIO(str(text)), delimiter=separator)
+    def read_csv(cls, path: str | Path, *, separator: str = ";") -> Hierarchy:
+        """Read a file in ARX's format. Raises AnonymizeError where it cannot be."""
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except (OSError, ValueError) as error:
+            raise AnonymizeError("The hierarchy file cannot be read.") from error
+        return cls.from_csv(text, separator=separator)
+
+    @classmethod
+    def from_csv(cls, text: str, *, separator: str = ";") -> Hierarchy:
+        """Read text in ARX's format; the opposite of `to_csv`."""
+        reader = csv.reader(io.StringIO(text), delimiter=separator)
         return cls.from_rows(row for row in reader if row)
 
     def to_csv(self, *, separator: str = ";") -> str:
-        """The same format as `read_csv` takes."""
+        """The format that `read_csv` and `from_csv` take."""
         out = io.StringIO()
         writer = csv.writer(out, delimiter=separator, lineterminator="\n")
         writer.writerows(self.levels)

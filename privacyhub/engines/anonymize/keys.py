@@ -31,10 +31,11 @@ def pack(codes: Sequence[Ints], *, sizes: Sequence[int]) -> tuple[Ints, list[int
             "The columns have too many distinct values together; generalize one "
             "before, or leave one out."
         )
-    keys = np.zeros(len(codes[0]) if codes else 0, dtype=np.int64)
+    kind = np.uint32 if space < 2**32 else np.int64
+    keys: Ints = np.zeros(len(codes[0]) if codes else 0, dtype=kind)
     for code, size in zip(codes, sizes, strict=True):
-        keys *= size
-        keys += code
+        keys *= kind(size)
+        keys += code.astype(kind, copy=False)
     return keys, list(sizes)
 
 
@@ -42,8 +43,10 @@ def unpack(keys: Ints, *, radices: Sequence[int]) -> list[Ints]:
     """The codes that `pack` was given."""
     codes: list[Ints] = []
     for size in reversed(radices):
-        keys, code = np.divmod(keys, size)
-        codes.append(code)
+        rest = keys // keys.dtype.type(size)  # faster than np.divmod
+        code = keys - rest * keys.dtype.type(size)
+        codes.append(code.astype(np.min_scalar_type(size)))
+        keys = rest
     return codes[::-1]
 
 

@@ -176,4 +176,6 @@ def _joined(
         pl.lit("*", dtype=pl.String).alias(name) for name in columns
     )
     index = np.concatenate([*(rows for rows, _ in shown), left])
-    return pl.concat([*(part for _, part in shown), rest])[np.argsort(index)]
+    text = pl.col(list(columns)).cast(pl.String)  # each round has its own codes
+    parts = [part.with_columns(text) for _, part in shown]
+    return pl.concat([*parts, rest])[np.argsort(index)]

@@ -16,9 +16,9 @@ from math import factorial
 import numpy as np
 import polars as pl
 
-from .encoding import factorize
 from .errors import AnonymizeError
 from .keys import Bools, Floats, Ints
+from .rows import factorize
 
 MAX_SETS = 50_000
 

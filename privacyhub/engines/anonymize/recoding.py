@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
 from .classes import Classes
 from .encoding import Problem
-from .hierarchies import MISSING, ROOT
+from .hierarchies import MISSING
 from .keys import Bools
+from .rows import Recoding, Rows
 
 
 def suppressed_rows(classes: Classes, suppressed: Bools) -> Bools:
@@ -23,25 +24,23 @@ def suppressed_rows(classes: Classes, suppressed: Bools) -> Bools:
 
 
 def recode(
-    frame: pl.DataFrame,
+    rows: Rows,
     *,
     problem: Problem,
     levels: Mapping[str, int],
     hidden: Bools,
-) -> pl.DataFrame:
-    """The table at these levels; quasi-identifiers become strings.
+) -> Iterator[pl.DataFrame]:
+    """The table at these levels, in slices; quasi-identifiers become strings.
 
     Rows keep their order and the other columns stay. Hidden rows show `*` in every
     quasi-identifier; a missing value that is not generalized stays missing.
     """
-    new = []
-    for column, rows in zip(problem.columns, problem.row_codes, strict=True):
+    columns = {}
+    for column, codes in zip(problem.columns, problem.row_codes, strict=True):
         level = levels[column.name]
-        labels: list[str | None] = list(column.labels[level])
+        labels: Sequence[str | None] = column.labels[level]
         if level == 0:
             labels = [None if label == MISSING else label for label in labels]
-        codes = column.maps[level][rows]
-        codes = np.where(hidden, len(labels), codes)
-        shown = pl.Series([*labels, ROOT], dtype=pl.String)
-        new.append(shown.gather(codes).alias(column.name))
-    return frame.with_columns(new)
+        shown = [labels[code] for code in column.maps[level]]
+        columns[column.name] = Recoding(codes=codes, labels=shown)
+    return rows.map(columns, hidden=hidden)

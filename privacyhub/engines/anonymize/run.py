@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -27,6 +27,7 @@ from .metrics import Metric
 from .metrics_columns import Loss
 from .models import Model, TableTest, Test
 from .recoding import recode, suppressed_rows
+from .rows import FrameRows
 from .search import Exhaustive, Limits, Outcome, fixed_node
 from .search_boxes import Anytime
 
@@ -87,8 +88,12 @@ class Result:
     @cached_property
     def frame(self) -> pl.DataFrame:
         """The anonymized table: rows in order, columns without a role untouched."""
+        return pl.concat(self.slices())
+
+    def slices(self) -> Iterator[pl.DataFrame]:
+        """`frame`, a million rows at a time, for tables that fill the memory."""
         return recode(
-            self.request.frame,
+            FrameRows(self.request.frame),
             problem=self.checker.problem,
             levels=self.levels,
             hidden=self.suppressed_rows.to_numpy(),
@@ -130,21 +135,9 @@ class Result:
 
     def apply(self, levels: Mapping[str, int]) -> Result:
         """The same request at another node; raises AnonymizeError if it fails."""
-        if set(levels) != set(self.levels):
-            raise AnonymizeError("Name a level for each quasi-identifier.")
-        chosen = tuple(levels[name] for name in self.levels)
-        heights = self.checker.problem.heights
-        for name, level, height in zip(self.levels, chosen, heights, strict=True):
-            if not 0 <= level <= height:
-                raise AnonymizeError(
-                    f"Column {name}: the level must be from 0 to {height}."
-                )
-        check = self.checker.check(chosen)
-        if check.score is None:
-            raise AnonymizeError(
-                f"This transformation suppresses {check.rows} rows to meet the "
-                f"models; the limit is {self.checker.limit}."
-            )
+        chosen = _node(self.checker, levels)
+        check = _holding(self.checker, chosen)
+        assert check.score is not None  # noqa: S101 - it holds
         score = check.score.value
         lower = self.score * (1 - self.gap)
         same = self.optimal and score <= self.score
@@ -172,6 +165,8 @@ def anonymize(
 ) -> Result:
     """Find the transformation of least cost whose classes meet every model.
 
+    Where a specialisation of the one found costs the same, it is taken instead.
+
     `suppression_limit` is the part of the rows, from 0 to 1, that may be suppressed.
     `progress` is called with (nodes decided, nodes); `cancelled` is asked between
     nodes. After `time_limit` seconds the best so far is returned with its gap.
@@ -191,6 +186,85 @@ def anonymize(
     checker = _checker(request)
     outcome = _search(checker, request=request, limits=limits)
     return _result(request=request, checker=checker, outcome=outcome)
+
+
+def transform(
+    frame: pl.DataFrame,
+    *,
+    levels: Mapping[str, int],
+    quasi_identifiers: Mapping[str, Hierarchy],
+    models: Sequence[Model],
+    suppression_limit: float = 0.0,
+    metric: Metric | None = None,
+) -> Result:
+    """A transformation that is given, without a search.
+
+    Its classes that fail a model are suppressed, as in `anonymize`. `optimal` is
+    false, and `gap` is to the least that the metric could be, since nothing else was
+    checked. Raises AnonymizeError where it does not hold within the limit.
+    """
+    request = Request(
+        frame=frame,
+        quasi_identifiers=dict(quasi_identifiers),
+        models=tuple(models),
+        suppression_limit=suppression_limit,
+        metric=Loss() if metric is None else metric,
+    )
+    _validate(request)
+    checker = _checker(request)
+    chosen = _node(checker, levels)
+    fixed = _fixed_node(request, checker)
+    if fixed is not None:
+        if chosen != fixed:
+            raise AnonymizeError("The models fix other levels.")
+        checker = replace(checker, limit=checker.problem.total)
+    check = _holding(checker, chosen)
+    assert check.score is not None  # noqa: S101 - it holds
+    score = check.score.value
+    parts = checker.scorer.parts()
+    lower = -np.inf
+    if parts is not None:
+        least = checker.scorer.join.reduce([part.min() for part in parts])
+        lower = checker.scorer.shown(float(least))
+    node = Node(
+        levels=chosen, anonymous=True, suppressed=check.rows, score=score, bound=lower
+    )
+    return Result(
+        request=request,
+        levels=dict(zip(request.quasi_identifiers, chosen, strict=True)),
+        score=score,
+        suppressed=check.rows,
+        optimal=False,
+        gap=relative_gap(score=score, lower=lower),
+        lattice_size=lattice.size(checker.problem.heights),
+        nodes=(node,),
+        check=check,
+        checker=checker,
+    )
+
+
+def _node(checker: Checker, levels: Mapping[str, int]) -> tuple[int, ...]:
+    """The named levels in the order of the columns."""
+    columns = checker.problem.columns
+    if set(levels) != {column.name for column in columns}:
+        raise AnonymizeError("Name a level for each quasi-identifier.")
+    for column in columns:
+        if not 0 <= levels[column.name] <= column.height:
+            raise AnonymizeError(
+                f"Column {column.name}: the level must be from 0 to {column.height}."
+            )
+    return tuple(levels[column.name] for column in columns)
+
+
+def _holding(checker: Checker, levels: tuple[int, ...]) -> Check:
+    """The check of a node that holds within the limit."""
+    check = checker.check(levels)
+    if check.score is None:
+        raise AnonymizeError(
+            f"This transformation suppresses {check.rows} rows to meet the "
+            f"models; the limit is {checker.limit}."
+        )
+    return check
 
 
 def what_if(
@@ -298,15 +372,21 @@ def _population(request: Request, *, subset: Bools | None) -> pl.DataFrame | Non
 def _search(checker: Checker, *, request: Request, limits: Limits) -> Outcome:
     """The search that fits: one fixed node, the whole lattice, or an anytime search."""
     problem = checker.problem
-    fixed = [model.fixed_levels(problem) for model in request.models]
-    nodes = {levels for levels in fixed if levels is not None}
-    if len(nodes) > 1:
-        raise AnonymizeError("The models fix different levels.")
-    if nodes:
-        return fixed_node(replace(checker, limit=problem.total), levels=nodes.pop())
+    fixed = _fixed_node(request, checker)
+    if fixed is not None:
+        return fixed_node(replace(checker, limit=problem.total), levels=fixed)
     if lattice.size(problem.heights) > MAX_NODES or len(problem.heights) > MAX_COLUMNS:
         return Anytime(checker=checker, limits=limits).run()
     return Exhaustive(checker=checker, limits=limits).run()
+
+
+def _fixed_node(request: Request, checker: Checker) -> tuple[int, ...] | None:
+    """The one node that the models allow, if they leave no choice."""
+    fixed = [model.fixed_levels(checker.problem) for model in request.models]
+    nodes = {levels for levels in fixed if levels is not None}
+    if len(nodes) > 1:
+        raise AnonymizeError("The models fix different levels.")
+    return nodes.pop() if nodes else None
 
 
 def _result(*, request: Request, checker: Checker, outcome: Outcome) -> Result:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,12 @@ class Exhaustive:
         )
         self.lower = self.lower.reshape(self.shape)
         self.open: Bools = np.ones(self.shape, dtype=bool)
-        self.generality = lattice.generality(heights).reshape(self.shape)
+        generality = lattice.generality(heights).ravel()
+        order = np.argsort(-generality, kind="stable")
+        starts = np.flatnonzero(np.diff(generality[order], prepend=-1))
+        # Nodes of one sum of levels each, the most general first.
+        self.layers = np.split(order, starts[1:])
+        self.layer = 0
         self.best: Check | None = None
         self.nodes: list[Node] = []
 
@@ -94,7 +100,25 @@ class Exhaustive:
                 break
             self._visit(levels)
             stopped = self._tick()
+        self._settle()
         return self._outcome()
+
+    def _settle(self) -> None:
+        """Of nodes that cost the same, the less general one, level by level."""
+        node = self.best
+        while node is not None:
+            self.best, node = node, self._cheap_child(node)
+
+    def _cheap_child(self, best: Check) -> Check | None:
+        assert best.score is not None  # noqa: S101 - only such are kept
+        key = np.array(best.score.key)
+        most = key + 1e-13 * np.abs(key)
+        for child in lattice.children(best.levels):
+            if self.lower[child] <= most[0]:
+                check = self.checker.check(child)
+                if check.score is not None and (check.score.key <= most).all():
+                    return check
+        return None
 
     def _tick(self) -> bool:
         total = self.open.size
@@ -122,13 +146,15 @@ class Exhaustive:
 
     def _most_general(self) -> Levels | None:
         """The open node with the highest sum of levels, then the lowest bound."""
-        at = np.flatnonzero(self.open)
-        if not len(at):
-            return None
-        heights = self.generality.ravel()[at]
-        at = at[heights == heights.max()]
-        chosen = at[np.argmin(self.lower.ravel()[at])]
-        return tuple(int(i) for i in np.unravel_index(chosen, self.shape))
+        is_open, lower = self.open.ravel(), self.lower.ravel()
+        while self.layer < len(self.layers):
+            nodes = self.layers[self.layer]
+            at = nodes[is_open[nodes]]
+            if len(at):
+                chosen = at[np.argmin(lower[at])]
+                return tuple(int(i) for i in np.unravel_index(chosen, self.shape))
+            self.layer += 1  # nothing opens again
+        return None
 
     def _lowest_bound(self) -> Levels | None:
         at = np.flatnonzero(self.open)
@@ -159,21 +185,25 @@ class Exhaustive:
                 raised = lattice.outer(parts, join=scorer.join)
                 view = self.lower[below]
                 np.maximum(view, raised.reshape(view.shape), out=view)
+                self._close(below)
         least_above = scorer.lower_above(check.classes)
         if least_above is not None:
-            view = self.lower[lattice.above(levels)]
-            np.maximum(view, least_above, out=view)
+            above = lattice.above(levels)
+            np.maximum(self.lower[above], least_above, out=self.lower[above])
+            self._close(above)
         if check.score is not None and self._better(check.score):
             self.best = check
-        self._close()
+            self._close((...,))
         return check
 
     def _better(self, score: Score) -> bool:
         return self.best is None or self.best.score is None or score < self.best.score
 
-    def _close(self) -> None:
+    def _close(self, nodes: tuple[Any, ...]) -> None:
+        """Close the nodes of a part of the lattice that cannot be better."""
         if self.best is not None and self.best.score is not None:
-            self.open &= self.lower < self.checker.scorer.cut(self.best.score)
+            cut = self.checker.scorer.cut(self.best.score)
+            self.open[nodes] &= self.lower[nodes] < cut
 
     def _outcome(self) -> Outcome:
         scorer = self.checker.scorer

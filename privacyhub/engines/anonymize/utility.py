@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import OneHotEncoder
 
-from .encoding import factorize
 from .errors import AnonymizeError
 from .hierarchies import as_text
+from .rows import factorize
 
 MAX_CATEGORIES = 200
 
@@ -57,7 +57,7 @@ def compare_columns(
     for name in columns:
         old, old_values = factorize(as_text(before[name]))
         new, new_values = factorize(as_text(after[name]))
-        joint = old * len(new_values) + new
+        joint = old.astype(np.int64) * len(new_values) + new
         before_bits, after_bits = _bits(old), _bits(new)
         mutual = before_bits + after_bits - _bits(joint)
         same = as_text(before[name]) == as_text(after[name])

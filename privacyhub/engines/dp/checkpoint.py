@@ -1,50 +1,54 @@
-"""Checkpoints of a training run: weights, optimizer and step. Never a seed.
+"""Checkpoints of a training run: its arrays and its step. Never a seed.
 
-A resumed run draws fresh noise; the steps that it replays are charged again.
+A resumed run draws fresh noise; the steps that it replays are charged again. The bytes
+are safetensors: reading them runs no code. They hold weights, which are private where
+the run is without privacy; whoever keeps them seals them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
-_NAME = "checkpoint.safetensors"
-_STATE = ("weights", "first_moment", "second_moment", "average")
+_STEP = "step"
+
+OnCheckpoint = Callable[[int, bytes], None]
+"""Called with the number of executed steps and the checkpoint's bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The state after `step` executed steps; each array is [parameters]."""
+    """The state after `step` executed steps: named arrays of the loop that made it."""
 
     step: int
-    weights: NDArray[np.float32]
-    first_moment: NDArray[np.float32]
-    second_moment: NDArray[np.float32]
-    average: NDArray[np.float32]
+    arrays: Mapping[str, NDArray[np.float32]]
+
+    def to_bytes(self) -> bytes:
+        tensors = {name: np.ascontiguousarray(a) for name, a in self.arrays.items()}
+        return save(tensors | {_STEP: np.array([self.step], dtype=np.int64)})
 
 
-def write_checkpoint(checkpoint: Checkpoint, *, folder: Path) -> None:
-    """Replace the folder's checkpoint in one atomic rename."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: getattr(checkpoint, name) for name in _STATE}
-    tensors["step"] = np.array([checkpoint.step], dtype=np.int64)
-    partial = folder / f"{_NAME}.partial"
-    save_file(tensors, partial)
-    partial.replace(folder / _NAME)
+def read_checkpoint(
+    content: bytes, *, shapes: Mapping[str, tuple[int, ...] | None]
+) -> Checkpoint:
+    """The checkpoint in these bytes.
 
-
-def read_checkpoint(folder: Path, *, parameters: int) -> Checkpoint | None:
-    """The folder's checkpoint, or None. Raises ValueError for another network's."""
-    path = folder / _NAME
-    if not path.exists():
-        return None
-    tensors = load_file(path)
-    if any(tensors[name].shape != (parameters,) for name in _STATE):
-        raise ValueError("The checkpoint belongs to another network.")
-    return Checkpoint(
-        step=int(tensors["step"][0]), **{name: tensors[name] for name in _STATE}
+    shapes: of the arrays that the loop expects; None takes any. Raises ValueError for
+    bytes that are no checkpoint, and for another network's.
+    """
+    try:
+        tensors = load(content)
+        step = int(tensors.pop(_STEP)[0])
+    except (SafetensorError, KeyError, IndexError) as error:
+        raise ValueError("These bytes are not a checkpoint.") from error
+    fits = tensors.keys() == shapes.keys() and all(
+        shape is None or tensors[name].shape == shape for name, shape in shapes.items()
     )
+    if not fits:
+        raise ValueError("The checkpoint belongs to another network.")
+    return Checkpoint(step=step, arrays=tensors)

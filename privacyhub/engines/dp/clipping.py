@@ -11,11 +11,15 @@ float64 brute force.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from privacyhub.engines.dp.architecture import Architecture, Task
+
+# Inner lengths up to this are summed term by term.
+_WRITTEN_OUT = 4
 
 
 def unpack(vector: Any, architecture: Architecture) -> dict[str, Any]:
@@ -74,21 +78,53 @@ def row_losses(logits: Any, target: Any, task: Task) -> Any:
     return 0.5 * tf.square(logits[:, 0] - target)
 
 
-def _pair_norms(inputs: Any, gradients: Any, rows: int) -> Any:
+def _pair_norms(inputs: Any, gradients: Any, rows: int, squares: Any) -> Any:
     """Squared norms of sums of outer products, a unit: [units].
 
     inputs [units * rows, a], gradients [units * rows, d]; the bias counts as an input
-    that is always 1.
+    that is always 1. squares [units * rows] of the inputs, or None to take them here.
     """
     if rows == 1:
-        return (tf.reduce_sum(tf.square(inputs), axis=1) + 1) * tf.reduce_sum(
-            tf.square(gradients), axis=1
-        )
+        squares = _row_squares(inputs) if squares is None else squares
+        return (squares + 1) * _row_squares(gradients)
     a = _by_unit(inputs, rows)
     d = _by_unit(gradients, rows)
     a_pairs = tf.matmul(a, a, transpose_b=True) + 1
     d_pairs = tf.matmul(d, d, transpose_b=True)
     return _squared(tf.reduce_sum(a_pairs * d_pairs, axis=[1, 2]), like=gradients)
+
+
+def _through(gradients: Any, kernel: Any) -> Any:
+    """Gradients by a layer's input from those by its output: [rows, inputs].
+
+    A matrix product with a tiny inner length takes XLA ten times as long as the same
+    sum written out, which it fuses with what follows.
+    """
+    if kernel.shape[1] > _WRITTEN_OUT:
+        return tf.matmul(gradients, kernel, transpose_b=True)
+    return tf.add_n(
+        [gradients[:, k, None] * kernel[None, :, k] for k in range(kernel.shape[1])]
+    )
+
+
+def _outer_sum(inputs: Any, gradients: Any) -> Any:
+    """The sum over rows of the outer products: [inputs, outputs]."""
+    if gradients.shape[1] > _WRITTEN_OUT:
+        return tf.matmul(inputs, gradients, transpose_a=True)
+    return tf.stack(
+        [
+            tf.reduce_sum(inputs * gradients[:, k, None], axis=0)
+            for k in range(gradients.shape[1])
+        ],
+        axis=1,
+    )
+
+
+def _row_squares(values: Any) -> Any:
+    """Squared norm of each row: [rows]. A matrix product, because XLA's own sum over
+    the last axis takes several times as long on a CPU."""
+    ones = tf.ones([values.shape[1], 1], values.dtype)
+    return tf.matmul(tf.square(values), ones)[:, 0]
 
 
 def _by_unit(values: Any, rows: int) -> Any:
@@ -124,11 +160,14 @@ def clipped_sum(
     row_weight: Any,
     clip_norm: Any,
     rows_per_unit: int = 1,
+    feature_squares: Any = None,
 ) -> Any:
     """The sum over units of their clipped gradients, [parameters].
 
     vector [parameters]; features [units * m, features]; ids int32
     [units * m, embeddings]; target [units * m]; row_weight [units * m], 0 for padding.
+    feature_squares [units * m]: the squared norm of each row's features, where the
+    caller has them ready.
     A unit's gradient is the weighted sum of its rows' gradients. A unit whose gradient
     is not finite counts as zero.
     """
@@ -139,23 +178,24 @@ def clipped_sum(
     gradient = _output_gradient(values, target, task) * row_weight[:, None]
     gradients = [gradient]
     for layer in range(layers - 1, 0, -1):
-        gradient = tf.matmul(
-            gradient, weights[f"dense_{layer}/kernel"], transpose_b=True
-        ) * _slope(inputs[layer], architecture.activation)
+        gradient = _through(gradient, weights[f"dense_{layer}/kernel"]) * _slope(
+            inputs[layer], architecture.activation
+        )
         gradients.insert(0, gradient)
     tables = []
     if architecture.embeddings:
-        at_embeddings = tf.matmul(
-            gradients[0],
-            weights["dense_0/kernel"][architecture.features :],
-            transpose_b=True,
+        at_embeddings = _through(
+            gradients[0], weights["dense_0/kernel"][architecture.features :]
         )
         tables = tf.split(at_embeddings, [e.width for e in architecture.embeddings], 1)
 
+    known = [feature_squares] + [None] * (layers - 1)
+    if feature_squares is not None and architecture.embeddings:
+        known[0] += _row_squares(inputs[0][:, architecture.features :])
     squared = tf.add_n(
         [
-            _pair_norms(a, d, rows_per_unit)
-            for a, d in zip(inputs, gradients, strict=True)
+            _pair_norms(a, d, rows_per_unit, squares)
+            for a, d, squares in zip(inputs, gradients, known, strict=True)
         ]
         + [_table_norms(ids[:, k], d, rows_per_unit) for k, d in enumerate(tables)]
     )
@@ -167,24 +207,29 @@ def clipped_sum(
         scale = tf.repeat(scale, rows_per_unit)
         finite = tf.repeat(finite, rows_per_unit)
 
-    # Zero times NaN is NaN: rows that do not count are replaced, not multiplied away.
-    def kept(values: Any) -> Any:
-        return tf.where(finite[:, None], values, 0.0)
-
-    sums = []
-    for k, (d, embedding) in enumerate(
-        zip(tables, architecture.embeddings, strict=True)
-    ):
-        sums.append(
-            tf.math.unsorted_segment_sum(
-                kept(d) * scale[:, None], ids[:, k], embedding.size
+    def summed(keep: Callable[[Any], Any]) -> Any:
+        sums = []
+        for k, (d, embedding) in enumerate(
+            zip(tables, architecture.embeddings, strict=True)
+        ):
+            sums.append(
+                tf.math.unsorted_segment_sum(
+                    keep(d) * scale[:, None], ids[:, k], embedding.size
+                )
             )
-        )
-    for a, d in zip(inputs, gradients, strict=True):
-        scaled = kept(d) * scale[:, None]
-        sums.append(tf.matmul(kept(a), scaled, transpose_a=True))
-        sums.append(tf.reduce_sum(scaled, axis=0))
-    return tf.concat([tf.reshape(part, [-1]) for part in sums], axis=0)
+        for a, d in zip(inputs, gradients, strict=True):
+            scaled = keep(d) * scale[:, None]
+            sums.append(_outer_sum(keep(a), scaled))
+            sums.append(tf.reduce_sum(scaled, axis=0))
+        return tf.concat([tf.reshape(part, [-1]) for part in sums], axis=0)
+
+    # Zero times NaN is NaN: rows that do not count are replaced, not multiplied away.
+    # Hardly any batch has one, and the rest is spared the copies.
+    return tf.cond(
+        tf.reduce_all(finite),
+        lambda: summed(lambda values: values),
+        lambda: summed(lambda values: tf.where(finite[:, None], values, 0.0)),
+    )
 
 
 def loss_sum(

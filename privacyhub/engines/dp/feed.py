@@ -17,19 +17,23 @@ from privacyhub.engines.dp.noise import NoiseSource
 from privacyhub.engines.dp.sampling import PoissonSampler, UnitRows
 from privacyhub.engines.prepare.encoding import EncodedTable
 
+_ROWS_AT_ONCE = 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
     """Inputs of up to S steps; the first `steps` of them are to be run.
 
     A step's rows lie in one pass or more (see `sampling.Batches.padded`):
-    features [passes, R, features], ids [passes, R, embeddings], target and row_weight
-    [passes, R] with R = width * rows per unit. pass_ends [S]: the pass before which
+    features [passes, R, features], ids [passes, R, embeddings], feature_squares (each
+    row's squared norm), target and row_weight [passes, R] with R = width * rows per
+    unit. pass_ends [S]: the pass before which
     each step ends. noise [S, parameters], or [S, 1] without noise.
     """
 
     steps: int
     features: NDArray[np.float32]
+    feature_squares: NDArray[np.float32]
     ids: NDArray[np.int32]
     target: NDArray[np.float32]
     row_weight: NDArray[np.float32]
@@ -70,6 +74,7 @@ class Feed:
         finite = np.isfinite(data.features).all(axis=1) & np.isfinite(target)
         self._all_finite = bool(finite.all())
         self._finite = finite
+        self._squares = _squared_norms(data.features)
         self._row_weight = np.where(finite, row_weight, 0).astype(np.float32)
 
     def chunks(self, sizes: Sequence[int]) -> Generator[Chunk, None, None]:
@@ -102,13 +107,16 @@ class Feed:
             )
         weight[flat < 0] = 0
         features = np.take(self._data.features, flat, axis=0, mode="wrap")
+        squares = self._squares[flat]
         target = self._target[flat]
         if self._units.max_rows > 1:
             # A padding row shares its unit's norm: it must not overflow there.
             features[flat < 0] = 0
+            squares[flat < 0] = 0
         if not self._all_finite:
             spoiled = ~self._finite[flat]
             features[spoiled] = 0
+            squares[spoiled] = 0
             target[spoiled] = 0
         noise = (
             self._noise((self._steps, self._parameters))
@@ -118,9 +126,21 @@ class Feed:
         return Chunk(
             steps=steps,
             features=features,
+            feature_squares=squares,
             ids=self._data.ids[flat],
             target=target,
             row_weight=weight,
             pass_ends=ends,
             noise=noise,
         )
+
+
+def _squared_norms(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each row's squared norm, summed in double precision; infinite past its range."""
+    squares = np.empty(len(features), dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(features), _ROWS_AT_ONCE):
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            wide = features[rows].astype(np.float64)
+            squares[rows] = np.einsum("ij,ij->i", wide, wide)
+    return squares

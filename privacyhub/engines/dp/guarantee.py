@@ -8,7 +8,12 @@ from typing import Any
 
 from privacyhub.engines.dp import accounting
 from privacyhub.engines.dp.accountants import uses_selection
-from privacyhub.engines.dp.events import Event, PoissonGaussianEvent, compose
+from privacyhub.engines.dp.events import (
+    Event,
+    PoissonGaussianEvent,
+    SelectionEvent,
+    compose,
+)
 from privacyhub.engines.dp.rdp import epsilon_from_rdp, rdp_vector
 from privacyhub.engines.dp.spec import TrainSpec
 
@@ -59,6 +64,7 @@ def guarantee_of(
     spec: TrainSpec,
     training: PoissonGaussianEvent,
     delta: float,
+    selection: SelectionEvent | None = None,
     also: Sequence[Event] = (),
     additive_delta: float = 0.0,
     unit: str = "record",
@@ -67,6 +73,8 @@ def guarantee_of(
 ) -> Guarantee:
     """The guarantee of a run: `training` as executed, `also` paid by the same units.
 
+    selection: of a search over settings, of which `training` is one trial; it is paid
+    in the place of `training`.
     delta is the total; `additive_delta` of it goes to category names, the rest to the
     events.
     """
@@ -74,7 +82,8 @@ def guarantee_of(
     event_delta = delta - additive_delta
     if event_delta <= 0:
         raise ValueError("The statistics' additive delta takes the whole delta.")
-    event = compose([training, *also])
+    paid: Event = selection or training
+    event = compose([paid, *also])
     epsilon = accounting.epsilon(event, delta=event_delta)
     groups: dict[str, float | None] = {}
     for size in (2, 5):
@@ -101,7 +110,7 @@ def guarantee_of(
         steps=training.steps,
         declared_units=spec.units,
         max_rows_per_unit=spec.max_rows_per_unit,
-        events=[training.to_dict(), *(e.to_dict() for e in also)],
+        events=[paid.to_dict(), *(e.to_dict() for e in also)],
         additive_delta=additive_delta,
         column_sources=dict(column_sources or {}),
         not_covered=[*not_covered, *missing],

@@ -29,6 +29,11 @@ from tensorflow_privacy.privacy.keras_models.dp_keras_model import (  # noqa: E4
     DPSequential,
 )
 
+from privacyhub.engines.dp.checkpoint import (  # noqa: E402
+    Checkpoint,
+    OnCheckpoint,
+    read_checkpoint,
+)
 from privacyhub.engines.dp.model import TrainedModel  # noqa: E402
 from privacyhub.engines.dp.sampling import PoissonSampler  # noqa: E402
 from privacyhub.engines.dp.spec import TrainSpec  # noqa: E402
@@ -98,6 +103,9 @@ def train_dpsequential(
     on_block: Callable[[int, int], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
+    resume_from: bytes | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
+    steps_limit: int | None = None,
 ) -> TrainedModel:
     """Train with `DPSequential`, with the arguments of `training.train`.
 
@@ -133,11 +141,12 @@ def train_dpsequential(
         input_signature=signature,
     )
     block = -(-spec.steps // _BLOCKS)
-    done = 0
-    for first in range(0, spec.steps, block):
+    start = done = _restore(network, resume_from) if resume_from else 0
+    end = spec.steps if steps_limit is None else min(spec.steps, start + steps_limit)
+    for first in range(start, end, block):
         if cancelled():
             break
-        count = min(block, spec.steps - first)
+        count = min(block, end - first)
         on_block(first, count)
         batches = sampler.draw(count)
         for rows in np.split(batches.members, np.cumsum(batches.sizes)[:-1]):
@@ -146,6 +155,8 @@ def train_dpsequential(
             weight = finite[chosen].astype(np.float32) * bool(len(rows))
             step(features[chosen], target[chosen], weight)
         done += count
+        if on_checkpoint is not None:
+            on_checkpoint(done, _checkpoint(network, step=done))
         progress(done, spec.steps)
     architecture = spec.architecture(features=features.shape[1])
     weights = dict(zip(architecture.shapes, network.get_weights(), strict=True))
@@ -154,6 +165,28 @@ def train_dpsequential(
         weights=weights,
         spec=spec,
         encoder=data.encoder,
-        event=sampler.event(steps=done, noise_multiplier=noise_multiplier),
-        steps_run=done,
+        event=sampler.event(steps=done - start, noise_multiplier=noise_multiplier),
+        steps_run=done - start,
     )
+
+
+def _state(network: Any) -> dict[str, Any]:
+    """The variables of the network and of its optimizer, by a name of their place."""
+    network.optimizer.build(network.trainable_variables)
+    variables = [*network.variables, *network.optimizer.variables]
+    return {f"variable_{place}": v for place, v in enumerate(variables)}
+
+
+def _checkpoint(network: Any, *, step: int) -> bytes:
+    arrays = {name: variable.numpy() for name, variable in _state(network).items()}
+    return Checkpoint(step=step, arrays=arrays).to_bytes()
+
+
+def _restore(network: Any, content: bytes) -> int:
+    """Put a checkpoint's arrays into the network; the number of its steps."""
+    state = _state(network)
+    shapes = {name: tuple(variable.shape) for name, variable in state.items()}
+    found = read_checkpoint(content, shapes=shapes)
+    for name, variable in state.items():
+        variable.assign(found.arrays[name])
+    return found.step

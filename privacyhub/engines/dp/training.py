@@ -12,27 +12,23 @@ can charge it; when it raises, no step of the block has run.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from privacyhub.engines.dp.architecture import Architecture
 from privacyhub.engines.dp.checkpoint import (
     Checkpoint,
+    OnCheckpoint,
     read_checkpoint,
-    write_checkpoint,
 )
-from privacyhub.engines.dp.clipping import clipped_sum, loss_sum
+from privacyhub.engines.dp.compiled import compiled_steps, lanes_of
 from privacyhub.engines.dp.feed import Chunk, Feed
 from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.engines.dp.noise import NoiseSource, entropy_noise
-from privacyhub.engines.dp.optimizers import OptimizerState, apply_gradient
+from privacyhub.engines.dp.optimizers import OptimizerState
 from privacyhub.engines.dp.sampling import (
     PoissonSampler,
     UnitRows,
@@ -46,7 +42,7 @@ from privacyhub.engines.prepare.encoding import EncodedTable
 BLOCKS = 20
 _MAX_STEPS_A_CALL = 64
 _MAX_CHUNK_BYTES = 24_000_000
-_MIN_SPLIT_BATCH = 64
+_LOSSES = "losses"  # of a checkpoint; empty with privacy
 
 OnBlock = Callable[[int, int], None]
 Progress = Callable[[int, int], None]
@@ -61,17 +57,19 @@ def train(
     on_block: OnBlock,
     progress: Progress = lambda done, total: None,
     cancelled: Cancelled = lambda: False,
-    checkpoint_dir: Path | None = None,
+    resume_from: bytes | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
     steps_limit: int | None = None,
     noise_source: NoiseSource | None = None,
 ) -> TrainedModel:
     """Train with differential privacy.
 
     on_block(start_step, steps) is called before each of about 20 blocks and may raise.
-    With `checkpoint_dir` the state is kept after each block, and a run that finds one
-    there goes on from it. `steps_limit` is the most steps that this attempt can pay
-    for. `noise_source` is for tests alone. A cancelled run returns what it has.
-    Raises ValueError, before the first block, for settings that do not fit the data.
+    on_checkpoint(step, content) gets the state after each block; a run that is given
+    such content as `resume_from` goes on from it with fresh noise. `steps_limit` is
+    the most steps that this attempt can pay for. `noise_source` is for tests alone. A
+    cancelled run returns what it has. Raises ValueError, before the first block, for
+    settings or a checkpoint that do not fit the data.
     """
     if not math.isfinite(noise_multiplier) or noise_multiplier <= 0:
         raise ValueError("The noise multiplier must be a positive finite number.")
@@ -94,7 +92,8 @@ def train(
         on_block=on_block,
         progress=progress,
         cancelled=cancelled,
-        checkpoint_dir=checkpoint_dir,
+        resume_from=resume_from,
+        on_checkpoint=on_checkpoint,
         steps_limit=steps_limit,
     )
     return replace(
@@ -110,6 +109,8 @@ def train_plain(
     spec: TrainSpec,
     progress: Progress = lambda done, total: None,
     cancelled: Cancelled = lambda: False,
+    resume_from: bytes | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
 ) -> TrainedModel:
     """Train the same network without clipping and noise: no guarantee at all.
 
@@ -131,7 +132,8 @@ def train_plain(
         on_block=lambda start, steps: None,
         progress=progress,
         cancelled=cancelled,
-        checkpoint_dir=None,
+        resume_from=resume_from,
+        on_checkpoint=on_checkpoint,
         steps_limit=None,
     )
 
@@ -171,8 +173,8 @@ class _Loop:
             features=data.features.shape[1], category_sizes=data.category_sizes
         )
         self._block = math.ceil(spec.steps / BLOCKS)
-        row_bytes = 4 * (data.features.shape[1] + data.ids.shape[1] + 2)
-        lanes = _lanes(sampler)
+        row_bytes = 4 * (data.features.shape[1] + data.ids.shape[1] + 3)
+        lanes = lanes_of(sampler)
         width = sampler.width(multiple=8 * lanes)
         step_bytes = width * units.max_rows * row_bytes
         step_bytes += 4 * self._architecture.parameters
@@ -208,11 +210,12 @@ class _Loop:
         on_block: OnBlock,
         progress: Progress,
         cancelled: Cancelled,
-        checkpoint_dir: Path | None,
+        resume_from: bytes | None,
+        on_checkpoint: OnCheckpoint | None,
         steps_limit: int | None,
     ) -> TrainedModel:
         spec = self._spec
-        state, start = self._initial_state(checkpoint_dir)
+        state, start, losses = self._initial_state(resume_from)
         end = (
             spec.steps
             if steps_limit is None
@@ -228,7 +231,6 @@ class _Loop:
             for done in range(first, first + steps, self._steps_a_call)
         ]
         chunks = self._feed.chunks(sizes)
-        losses: list[float] = []
         done = start
         progress(done, spec.steps)
         try:
@@ -241,8 +243,8 @@ class _Loop:
                     state, chunk_losses = self._call(state, chunk, done)
                     losses.extend(chunk_losses)
                     done += chunk.steps
-                if checkpoint_dir is not None:
-                    _keep(state, step=done, folder=checkpoint_dir)
+                if on_checkpoint is not None:
+                    on_checkpoint(done, _checkpoint(state, step=done, losses=losses))
                 progress(done, spec.steps)
         finally:
             chunks.close()
@@ -255,26 +257,19 @@ class _Loop:
             losses=losses,
         )
 
-    def _initial_state(self, checkpoint_dir: Path | None) -> tuple[OptimizerState, int]:
+    def _initial_state(
+        self, resume_from: bytes | None
+    ) -> tuple[OptimizerState, int, list[float]]:
         parameters = self._architecture.parameters
-        found = (
-            read_checkpoint(checkpoint_dir, parameters=parameters)
-            if checkpoint_dir is not None
-            else None
-        )
-        if found is not None:
-            return (
-                OptimizerState(
-                    tf.constant(found.weights),
-                    tf.constant(found.first_moment),
-                    tf.constant(found.second_moment),
-                    tf.constant(found.average),
-                ),
-                found.step,
-            )
+        if resume_from is not None:
+            shapes = dict.fromkeys(OptimizerState._fields, (parameters,))
+            found = read_checkpoint(resume_from, shapes=shapes | {_LOSSES: None})
+            arrays = {name: tf.constant(found.arrays[name]) for name in shapes}
+            losses = found.arrays[_LOSSES].tolist()
+            return OptimizerState(**arrays), found.step, losses
         zeros = tf.zeros([parameters], tf.float32)
         weights = tf.constant(self._architecture.initial_vector(seed=self._spec.seed))
-        return OptimizerState(weights, zeros, zeros, zeros), 0
+        return OptimizerState(weights, zeros, zeros, zeros), 0, []
 
     def _call(
         self, state: OptimizerState, chunk: Chunk, done: int
@@ -292,6 +287,7 @@ class _Loop:
             tf.constant(float(done), tf.float32),
             tf.convert_to_tensor(rates),
             tf.convert_to_tensor(chunk.features),
+            tf.convert_to_tensor(chunk.feature_squares),
             tf.convert_to_tensor(chunk.ids),
             tf.convert_to_tensor(chunk.target),
             tf.convert_to_tensor(chunk.row_weight),
@@ -326,134 +322,7 @@ def _row_weights(
     return weights[np.clip(codes, 0, spec.classes - 1)]
 
 
-def _keep(state: OptimizerState, *, step: int, folder: Path) -> None:
-    write_checkpoint(
-        Checkpoint(
-            step=step,
-            weights=state.weights.numpy(),
-            first_moment=state.first_moment.numpy(),
-            second_moment=state.second_moment.numpy(),
-            average=state.average.numpy(),
-        ),
-        folder=folder,
-    )
-
-
-def _lanes(sampler: PoissonSampler) -> int:
-    """Into how many parts a batch is split to be computed side by side.
-
-    The matrix products of one batch are too small for more than one core.
-    """
-    expected = sampler.units * sampler.sampling_probability
-    return min(4, os.cpu_count() or 1) if expected >= _MIN_SPLIT_BATCH else 1
-
-
-def compiled_steps(
-    *,
-    architecture: Architecture,
-    spec: TrainSpec,
-    rows_per_unit: int,
-    lanes: int,
-    clip_norm: float,
-    noise_scale: float,
-    with_losses: bool,
-) -> Any:
-    """A compiled function that runs up to S steps; see `feed.Chunk` for its inputs.
-
-    Losses are private: only a run without privacy computes them.
-    """
-    clip = tf.constant(clip_norm, tf.float32)
-
-    def sum_of_pass(weights: Any, lanes_of_pass: list[dict[str, Any]]) -> Any:
-        return tf.add_n(
-            [
-                clipped_sum(
-                    vector=weights,
-                    architecture=architecture,
-                    task=spec.task,
-                    clip_norm=clip,
-                    rows_per_unit=rows_per_unit,
-                    **lane,
-                )
-                for lane in lanes_of_pass
-            ]
-        )
-
-    @tf.function(jit_compile=True)
-    def run(
-        weights: Any,
-        first: Any,
-        second: Any,
-        average: Any,
-        steps: Any,
-        done: Any,
-        rates: Any,
-        features: Any,
-        ids: Any,
-        target: Any,
-        row_weight: Any,
-        pass_ends: Any,
-        noise: Any,
-    ) -> Any:
-        # One index on the first axis alone: XLA miscompiles a slice whose start mixes
-        # a loop variable with a constant (it took the first lane for every lane).
-        features, ids, target, row_weight = (
-            tf.reshape(a, [a.shape[0] * lanes, a.shape[1] // lanes, *a.shape[2:]])
-            for a in (features, ids, target, row_weight)
-        )
-
-        def lanes_of(k: Any) -> list[dict[str, Any]]:
-            return [
-                {
-                    "features": features[k * lanes + lane],
-                    "ids": ids[k * lanes + lane],
-                    "target": target[k * lanes + lane],
-                    "row_weight": row_weight[k * lanes + lane],
-                }
-                for lane in range(lanes)
-            ]
-
-        def step(i: Any, begin: Any, state: Any, losses: Any) -> Any:
-            def one_pass(k: Any, total: Any, loss: Any) -> Any:
-                if with_losses:
-                    loss += tf.add_n(
-                        [
-                            loss_sum(
-                                vector=state.weights,
-                                architecture=architecture,
-                                task=spec.task,
-                                **lane,
-                            )
-                            for lane in lanes_of(k)
-                        ]
-                    )
-                return k + 1, total + sum_of_pass(state.weights, lanes_of(k)), loss
-
-            _, total, loss = tf.while_loop(
-                lambda k, *_: k < pass_ends[i],
-                one_pass,
-                (begin, tf.zeros_like(state.weights), tf.constant(0.0)),
-            )
-            gradient = (total + noise_scale * noise[i]) / spec.expected_batch
-            state = apply_gradient(
-                state=state,
-                gradient=gradient,
-                rate=rates[i],
-                step=done + tf.cast(i, tf.float32),
-                spec=spec,
-            )
-            if with_losses:
-                losses = tf.tensor_scatter_nd_update(
-                    losses, [[i]], [loss / spec.expected_batch]
-                )
-            return i + 1, pass_ends[i], state, losses
-
-        state = OptimizerState(weights, first, second, average)
-        _, _, state, losses = tf.while_loop(
-            lambda i, *_: i < steps,
-            step,
-            (tf.constant(0), tf.constant(0), state, tf.zeros_like(rates)),
-        )
-        return (*state, losses)
-
-    return run
+def _checkpoint(state: OptimizerState, *, step: int, losses: list[float]) -> bytes:
+    arrays = {name: array.numpy() for name, array in state._asdict().items()}
+    arrays[_LOSSES] = np.array(losses, dtype=np.float32)
+    return Checkpoint(step=step, arrays=arrays).to_bytes()

@@ -85,10 +85,12 @@ def tuned_noise_multiplier(
     score_event: Event,
     mean_trials: float,
     trials: Trials = "poisson",
+    also: Sequence[Event] = (),
 ) -> float:
     """The least noise (to 1%) with which the whole search stays within the target.
 
-    Raises ValueError where the scores alone pass it.
+    `also` are the events that the same units pay for once, such as DP statistics.
+    Raises ValueError where these and the scores alone pass it.
     """
 
     def total(noise: float) -> float:
@@ -100,7 +102,7 @@ def tuned_noise_multiplier(
         event = selection_event(
             compose([training, score_event]), mean_trials=mean_trials, trials=trials
         )
-        return epsilon(event, delta=delta)
+        return epsilon(compose([*also, event]), delta=delta)
 
     low, high = 0.3, 2.0
     while total(high) > target_epsilon:
@@ -119,29 +121,51 @@ def tuned_noise_multiplier(
     return high
 
 
+@dataclass(frozen=True, kw_only=True)
+class SearchState:
+    """How far a search is: `started` of `drawn` trials, and the best that ended.
+
+    Both numbers are secret: only the best trial leaves.
+    """
+
+    drawn: int
+    started: int = 0
+    best: tuple[float, TrainedModel] | None = None
+
+
+def begin_search(*, mean_trials: float, trials: Trials = "poisson") -> SearchState:
+    """Draw the number of trials, once for a search."""
+    generator = entropy_seeded_generator()
+    if trials == "poisson":
+        return SearchState(drawn=int(generator.poisson(mean_trials)))
+    return SearchState(drawn=int(generator.geometric(1 / mean_trials)))
+
+
 def search(
     *,
     spec: TrainSpec,
     space: SearchSpace,
-    mean_trials: float,
-    trials: Trials = "poisson",
+    state: SearchState,
     train_one: Callable[[TrainSpec], TrainedModel],
     score_one: Callable[[TrainedModel], float],
+    keep: Callable[[SearchState], None] = lambda state: None,
 ) -> TrainedModel | None:
-    """Run the search and return the best trial; None when the draw was no trial.
+    """Run the search and return the best trial; None when there was none.
 
     `train_one` trains privately; `score_one` is a private score, higher is better. The
     whole of `selection_event` must be charged before the call.
+
+    keep(state) is called before each trial. A search that is taken up again from such
+    a state never runs a trial twice: one that was interrupted counts as one that lost.
+    That is post-processing of each trial as long as what interrupts does not depend
+    on the data, so the price stays the same, and no more trials run than were drawn.
     """
     generator = entropy_seeded_generator()
-    if trials == "poisson":
-        count = int(generator.poisson(mean_trials))
-    else:
-        count = int(generator.geometric(1 / mean_trials))
-    best: tuple[float, TrainedModel] | None = None
-    for _ in range(count):
+    while state.started < state.drawn:
+        state = replace(state, started=state.started + 1)
+        keep(state)
         model = train_one(space.draw(spec, generator=generator))
         score = score_one(model)
-        if best is None or score > best[0]:
-            best = (score, model)
-    return None if best is None else best[1]
+        if state.best is None or score > state.best[0]:
+            state = replace(state, best=(score, model))
+    return None if state.best is None else state.best[1]

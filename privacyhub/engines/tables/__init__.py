@@ -7,6 +7,7 @@ from privacyhub.engines.tables.errors import TableError
 from privacyhub.engines.tables.export import escape_cell, to_csv, to_parquet
 from privacyhub.engines.tables.formats import HEAD_BYTES, Format, detect_format
 from privacyhub.engines.tables.kinds import ARROW_TYPES, Kind, kind_of
+from privacyhub.engines.tables.overlap import Shared, shared_rows
 from privacyhub.engines.tables.profiling import (
     ColumnProfile,
     TableProfile,
@@ -61,6 +62,7 @@ __all__ = [
     "SealedError",
     "SealedReader",
     "SealedWriter",
+    "Shared",
     "StoreError",
     "Structure",
     "TableError",
@@ -81,6 +83,7 @@ __all__ = [
     "row_digests",
     "row_ids",
     "seal",
+    "shared_rows",
     "target_checks",
     "to_csv",
     "to_parquet",

@@ -26,6 +26,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from privacyhub.engines.tables.overlap import Sketch
+
 ROW_ID = "__row_id"
 """The hidden first column (int64) of every stored version."""
 
@@ -114,7 +116,7 @@ class RowIds:
     It remembers 16 bytes a distinct row: equal rows may lie any distance apart.
     `fingerprint` is there when `fingerprint_key` was given: the ids' key belongs to a
     family, the fingerprint's to the instance, so that it finds a table of another
-    family.
+    family. `sketch` tells which other tables share rows with this one.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class RowIds:
         self._columns = columns
         self._fingerprint_key = fingerprint_key
         self._seen = _Occurrences()
+        self.sketch = Sketch()
         self.fingerprint: Fingerprint | None = None
 
     def ids(self, batch: pa.RecordBatch | pa.Table | pl.DataFrame) -> np.ndarray:
@@ -143,6 +146,7 @@ class RowIds:
             self.fingerprint.update(digests if same else _digests(rows, key=key))
         ids = digests[:, :8].copy().view("<i8").ravel()
         occurrences = self._seen.count(ids)
+        self.sketch.add(ids[occurrences == 0])
         for row in np.flatnonzero(occurrences):
             again = hashlib.blake2b(key=self._key, digest_size=8, person=b"ph-again")
             again.update(digests[row].tobytes())

@@ -174,7 +174,7 @@ def _write_batches(
 def _opened(
     path: Path, *, key: bytes, aad: str, sha256: str | None
 ) -> Iterator[pq.ParquetFile]:
-    """The decrypting file; whatever goes wrong inside is a `StoreError`.
+    """The decrypting file; what goes wrong inside is a `StoreError`, or MemoryError.
 
     Hash and read use one open descriptor, so the file cannot be swapped in between.
     """
@@ -189,6 +189,8 @@ def _opened(
             properties = pe.create_decryption_properties(key, aad_prefix=aad.encode())
             with pq.ParquetFile(raw, decryption_properties=properties) as file:
                 yield file
+    except MemoryError:  # pyarrow's is an ArrowException too, and tells nothing of it
+        raise
     except FileNotFoundError as error:
         raise StoreError("The stored file is missing.") from error
     except (OSError, pa.ArrowException) as error:
