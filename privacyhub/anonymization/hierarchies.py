@@ -7,6 +7,7 @@ at rest, steward-only, and each look at it is on the record.
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,6 +17,7 @@ from django.db import transaction
 
 from jobs.models import Job
 from privacyhub.accounts.roles import NotAllowed, Permission
+from privacyhub.anonymization import hierarchy_builders, treatments
 from privacyhub.anonymization.models import AnonymizationRun, Hierarchy
 from privacyhub.anonymization.policies import AUTOMATIC
 from privacyhub.datasets import tables
@@ -29,13 +31,15 @@ from privacyhub.governance import audit, keys, ledger
 MOST_BYTES = 32 * 2**20
 MOST_LEVELS = 24
 PREVIEW_ROWS = 12
+MISSING_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class Preview:
     """A look at a hierarchy: some rows of values, and how many labels a level has.
 
-    `missing_rows` counts the rows of the version whose value it does not place.
+    `missing_rows` counts the rows of the version whose value it does not place;
+    `missing` are the most frequent of these: value, rows, first row.
     """
 
     rows: list[tuple[str, ...]]
@@ -43,6 +47,7 @@ class Preview:
     values: int
     missing_rows: int
     missing_values: int
+    missing: list[tuple[str, int, int]]
 
 
 def parse(content: bytes) -> an.Hierarchy:
@@ -58,7 +63,7 @@ def parse(content: bytes) -> an.Hierarchy:
         ) from error
     try:
         # The engine takes text without a line break for a path.
-        found = an.Hierarchy.read_csv(text + "\n")
+        found = an.Hierarchy.from_csv(text)
     except (an.AnonymizeError, csv.Error) as error:
         told = str(error) if isinstance(error, an.AnonymizeError) else ""
         raise DataError(
@@ -90,10 +95,18 @@ def upload(*, name: str, content: bytes, by: Any) -> Hierarchy:
     """Check a file in ARX's format and keep it sealed."""
     if not by.may(Permission.MANAGE_DATA):
         raise NotAllowed
+    return keep(name=name, found=parse(content), by=by)
+
+
+def keep(*, name: str, found: an.Hierarchy, by: Any) -> Hierarchy:
+    """Keep a hierarchy sealed, under a key of its own."""
+    if not by.may(Permission.MANAGE_DATA):
+        raise NotAllowed
     title = name.strip()
     if not title or len(title) > 200:
         raise DataError("A name has 1 to 200 characters.", code="name")
-    found = parse(content)
+    if not 1 <= found.height <= MOST_LEVELS:
+        raise DataError(f"A hierarchy has 1 to {MOST_LEVELS} levels.", code="hierarchy")
     pk = uuid4()
     with transaction.atomic():
         key, _ = keys.create(purpose="hierarchy")
@@ -127,7 +140,7 @@ def read(hierarchy: Hierarchy) -> an.Hierarchy:
     text = keys.unseal_json(
         bytes(hierarchy.sealed_csv), key=hierarchy.key, context=str(hierarchy.pk)
     )
-    return an.Hierarchy.read_csv(text)
+    return an.Hierarchy.from_csv(text)
 
 
 def download(*, hierarchy: Hierarchy, by: Any) -> str:
@@ -137,13 +150,19 @@ def download(*, hierarchy: Hierarchy, by: Any) -> str:
     return text
 
 
+def open_for_editing(*, hierarchy: Hierarchy, by: Any) -> an.Hierarchy:
+    """The hierarchy for its steward's screen, on the record."""
+    audit.record(actor=by, action="hierarchy.open", target=hierarchy)
+    return read(hierarchy)
+
+
 @transaction.atomic
 def delete(*, hierarchy: Hierarchy, by: Any) -> None:
     """Destroy it with its key; a job that is to use it stands in the way."""
     row = Hierarchy.objects.select_for_update().get(pk=hierarchy.pk)
     if row.owner_id != by.pk:
         raise NotAllowed("Only its owner can delete a hierarchy.")
-    if _is_waited_for(row):
+    if is_waited_for(row):
         raise Conflict(
             "A job that uses this hierarchy is queued or running.", code="busy"
         )
@@ -153,7 +172,7 @@ def delete(*, hierarchy: Hierarchy, by: Any) -> None:
     keys.destroy(key)
 
 
-def _is_waited_for(hierarchy: Hierarchy) -> bool:
+def is_waited_for(hierarchy: Hierarchy) -> bool:
     open_jobs = Job.objects.open().filter(kind="anonymize")
     waiting = AnonymizationRun.objects.filter(job__in=open_jobs.values("pk"))
     return any(
@@ -214,7 +233,13 @@ def check_uploaded(*, version: Version, policy: dict[str, Any], by: Any) -> None
     ledger.note_steward_read(
         ledgers=version.ledgers.all(), by=by, purpose="check hierarchies"
     )
-    frame = tables.load(version, columns=list(named))
+    treated = {
+        column: entry
+        for column, entry in policy.get("treatments", {}).items()
+        if column in named and entry["name"] != "microaggregate"
+    }
+    frame = an.compact(tables.batches(version, list(named)), plain=list(treated))
+    frame = treatments.applied(frame, policy={"treatments": treated}, owner=by)
     for column, hierarchy in named.items():
         of_column(hierarchy=hierarchy, values=frame[column], column=column)
 
@@ -222,7 +247,12 @@ def check_uploaded(*, version: Version, policy: dict[str, Any], by: Any) -> None
 def preview(*, version: Version, column: str, hierarchy: str, by: Any) -> Preview:
     """What a hierarchy makes of a column of a version, on the record."""
     found, values = _for_column(version, column, hierarchy, by=by, action="preview")
-    problems = found.check(values)
+    return preview_of(found, values)
+
+
+def preview_of(found: an.Hierarchy, values: pl.Series | None = None) -> Preview:
+    """Some rows of a hierarchy, and what of a column's values it does not place."""
+    problems = [] if values is None else found.check(values)
     step = max(1, len(found.levels) // PREVIEW_ROWS)
     return Preview(
         rows=list(found.levels[::step])[:PREVIEW_ROWS],
@@ -230,7 +260,22 @@ def preview(*, version: Version, column: str, hierarchy: str, by: Any) -> Previe
         values=len(found.levels),
         missing_rows=sum(problem.rows for problem in problems),
         missing_values=len(problems),
+        missing=[
+            (problem.value, problem.rows, problem.first_row)
+            for problem in problems[:MISSING_SHOWN]
+        ],
     )
+
+
+def build(
+    *, version: Version, column: str, builder: str, given: Mapping[str, Any], by: Any
+) -> tuple[an.Hierarchy, Preview]:
+    """A hierarchy of a column's values by a builder, on the record; nothing is kept."""
+    values = column_values(version=version, column=column, by=by, action="build")
+    found = hierarchy_builders.build(
+        builder=builder, values=values, column=column, given=given
+    )
+    return found, preview_of(found, values)
 
 
 def download_for_column(
@@ -244,14 +289,22 @@ def download_for_column(
 def _for_column(
     version: Version, column: str, hierarchy: str, *, by: Any, action: str
 ) -> tuple[an.Hierarchy, pl.Series]:
+    uploaded = None
+    if hierarchy != AUTOMATIC:
+        uploaded = _visible(hierarchy, by=by)
+    values = column_values(version=version, column=column, by=by, action=action)
+    if uploaded is not None:
+        return read(uploaded), values
+    return automatic(values=values, column=column), values
+
+
+def column_values(*, version: Version, column: str, by: Any, action: str) -> pl.Series:
+    """A column's values, for its steward's screen; the look is on the record."""
     require_open(version)
     if not version.columns.filter(name=column).exists():
         raise DataError(
             f"This version has no column “{column}”.", code="no_column", column=column
         )
-    uploaded = None
-    if hierarchy != AUTOMATIC:
-        uploaded = _visible(hierarchy, by=by)
     with transaction.atomic():
         ledger.note_steward_read(
             ledgers=version.ledgers.all(), by=by, purpose=f"hierarchy {action}"
@@ -259,10 +312,7 @@ def _for_column(
         audit.record(
             actor=by, action=f"hierarchy.{action}", target=version, column=column
         )
-    values = tables.load(version, columns=[column])[column]
-    if uploaded is not None:
-        return read(uploaded), values
-    return automatic(values=values, column=column), values
+    return tables.load(version, columns=[column])[column]
 
 
 def _visible(text: str, *, by: Any) -> Hierarchy:

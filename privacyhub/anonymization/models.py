@@ -42,6 +42,68 @@ class Hierarchy(models.Model):
         return self.name
 
 
+class PolicyTemplateQuerySet(models.QuerySet["PolicyTemplate"]):
+    def visible_to(self, user: Any) -> PolicyTemplateQuerySet:
+        return self if user.is_auditor else self.filter(owner=user)
+
+
+class PolicyTemplate(models.Model):
+    """A policy that was kept under a name, to be applied to other datasets."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=200)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    policy = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = PolicyTemplateQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name", "created_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PseudonymDomainQuerySet(models.QuerySet["PseudonymDomain"]):
+    def visible_to(self, user: Any) -> PseudonymDomainQuerySet:
+        return self if user.is_auditor else self.filter(owner=user)
+
+
+class PseudonymDomain(models.Model):
+    """What pseudonyms stand for ("patient"), and the key that makes them.
+
+    Columns of one domain of one steward can be joined across tables for as long as
+    the key lives.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=100)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    key = models.ForeignKey(DataKey, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    destroyed_at = models.DateTimeField(null=True)
+
+    objects = PseudonymDomainQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name", "created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "name"],
+                condition=models.Q(destroyed_at=None),
+                name="one_living_pseudonym_domain",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class AnonymizationRunQuerySet(models.QuerySet["AnonymizationRun"]):
     def visible_to(self, user: Any) -> AnonymizationRunQuerySet:
         """The search is steward-only: those who manage the data see its runs."""
@@ -53,7 +115,8 @@ class AnonymizationRunQuerySet(models.QuerySet["AnonymizationRun"]):
 class AnonymizationRun(models.Model):
     """One search for the best anonymized form of a version.
 
-    `policy` names columns and parameters, never values; `result` holds counts.
+    `policy` names columns and parameters, and no value but a sealed one; `result`
+    holds counts.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

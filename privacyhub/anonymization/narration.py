@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from privacyhub.engines.anonymize.risk import Risk
+
 Outcome = Mapping[str, Any]
 
 
@@ -27,9 +29,19 @@ def rows(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
 
 
+def score_text(outcome: Outcome, score: float | None) -> str:
+    """A figure of the metric with its unit: a share in percent, bits, rows."""
+    if score is None:
+        return "not known"
+    unit = outcome.get("score_unit", "")
+    return f"{score:,.6g} {unit}" if unit else f"{score:.1%}"
+
+
 def explain(outcome: Outcome) -> list[str]:
     """Why this solution: how it was found, what costs most, what holds it back."""
     told = outcome["explanation"]
+    if outcome.get("rounds"):
+        return [*_rounds(outcome), _suppression(outcome)]
     return [
         *_how_found(outcome),
         _suppression(outcome),
@@ -37,6 +49,20 @@ def explain(outcome: Outcome) -> list[str]:
         *(_finer(column, outcome) for column in told["columns"] if column["level"]),
         *(_what_if(answer, outcome) for answer in outcome["what_if"]),
     ]
+
+
+def _rounds(outcome: Outcome) -> list[str]:
+    lines = [
+        "What stood out after one round was generalized again on its own: "
+        f"{len(outcome['rounds'])} round{'' if len(outcome['rounds']) == 1 else 's'}."
+    ]
+    for number, told in enumerate(outcome["rounds"], start=1):
+        levels = ", ".join(
+            f"{name} {level}" for name, level in told["levels"].items() if level
+        )
+        at = f"generalized to {levels}" if levels else "as exact as they came"
+        lines.append(f"Round {number} shows {rows(told['rows'])}, {at}.")
+    return lines
 
 
 def _how_found(outcome: Outcome) -> list[str]:
@@ -49,8 +75,14 @@ def _how_found(outcome: Outcome) -> list[str]:
     if outcome["levels"] != best["levels"]:
         return [
             space,
-            f"This one was picked by hand: it loses {outcome['score']:.1%}, the best "
-            f"that was found loses {best['score']:.1%}.",
+            "This one was picked by hand: its figure is "
+            f"{score_text(outcome, outcome['score'])}, that of the best that was found "
+            f"{score_text(outcome, best['score'])}.",
+        ]
+    if size > checked == 1:
+        return [
+            f"One of {size:,} possible transformations was fixed beforehand, so that "
+            "the data could not choose it. Nothing was searched."
         ]
     if outcome["optimal"]:
         return [space, "This is the one of least loss that meets the models: proved."]
@@ -76,6 +108,9 @@ def _most_costly(outcome: Outcome) -> list[str]:
     losses, name = outcome["column_loss"], outcome["explanation"]["most_costly"]
     if not losses or name is None or not losses[name]:
         return []
+    unit = outcome.get("score_unit", "")
+    if unit == "bits":
+        return [f"Column “{name}” costs the most: {losses[name]:,.6g} bits."]
     return [
         f"Column “{name}” costs the most: it loses {losses[name]:.1%} of its detail."
     ]
@@ -90,7 +125,8 @@ def _finer(column: Mapping[str, Any], outcome: Outcome) -> str:
         )
     return (
         f"{start}{rows(column['finer_suppressed'])} would be suppressed and the loss "
-        f"would be {_loss(column['finer_score'])} instead of {outcome['score']:.1%}."
+        f"would be {score_text(outcome, column['finer_score'])} instead of "
+        f"{score_text(outcome, outcome['score'])}."
     )
 
 
@@ -101,45 +137,69 @@ def _what_if(answer: Mapping[str, Any], outcome: Outcome) -> str:
     else:
         start = f"With a suppression limit of {change['suppression_limit']:.1%}"
     score, now = answer["score"], outcome["score"]
-    if answer["levels"] == outcome["levels"] and abs(score - now) < 5e-4:
+    if answer["levels"] == outcome["levels"] and abs(score - now) < 5e-4 * max(
+        1.0, abs(now)
+    ):
         return f"{start}, the solution would be the same."
     return (
-        f"{start}, the loss would be {_loss(score)} instead of {now:.1%}, with "
-        f"{rows(answer['suppressed'])} suppressed."
+        f"{start}, the loss would be {score_text(outcome, score)} instead of "
+        f"{score_text(outcome, now)}, with {rows(answer['suppressed'])} suppressed."
     )
-
-
-def _loss(score: float | None) -> str:
-    return "not known" if score is None else f"{score:.1%}"
 
 
 def attackers(outcome: Outcome) -> list[dict[str, str]]:
     """The risk of re-identification before and after, by what the attacker knows."""
     before, after = outcome["risk"]["before"], outcome["risk"]["after"]
-    table = [
-        (
-            "Prosecutor",
-            "knows that a certain person is in the table; the worst case of all rows",
-            one_in(before["prosecutor"]["highest"]),
-            one_in(after["prosecutor"]["highest"]),
+    return _attackers(
+        before=_three(
+            before["prosecutor"]["highest"],
+            before["journalist"]["highest"],
+            before["marketer"],
         ),
-        (
-            "Journalist",
-            "looks for anybody; the population is taken to be the table itself, which "
-            "overstates the risk",
-            one_in(before["journalist"]["highest"]),
-            one_in(after["journalist"]["highest"]),
+        after=_three(
+            after["prosecutor"]["highest"],
+            after["journalist"]["highest"],
+            after["marketer"],
         ),
-        (
-            "Marketer",
-            "links as many rows as possible; the share of right links",
-            one_in(before["marketer"]),
-            one_in(after["marketer"]),
-        ),
-    ]
+    )
+
+
+def attackers_of(*, before: Risk | None, after: Risk) -> list[dict[str, str]]:
+    """The same from risks as they were measured; `before` is None but for releases."""
+    told = [("", "", "") if one is None else _risks(one) for one in (before, after)]
+    return _attackers(before=told[0], after=told[1])
+
+
+def _risks(risk: Risk) -> tuple[str, str, str]:
+    return _three(risk.prosecutor.highest, risk.journalist.highest, risk.marketer)
+
+
+def _three(
+    prosecutor: float | None, journalist: float | None, marketer: float | None
+) -> tuple[str, str, str]:
+    return one_in(prosecutor), one_in(journalist), one_in(marketer)
+
+
+_ATTACKERS = (
+    (
+        "Prosecutor",
+        "knows that a certain person is in the table; the worst case of all rows",
+    ),
+    (
+        "Journalist",
+        "looks for anybody; the population is taken to be the table itself, which "
+        "overstates the risk",
+    ),
+    ("Marketer", "links as many rows as possible; the share of right links"),
+)
+
+
+def _attackers(
+    *, before: tuple[str, str, str], after: tuple[str, str, str]
+) -> list[dict[str, str]]:
     return [
         {"name": name, "knows": knows, "before": old, "after": new}
-        for name, knows, old, new in table
+        for (name, knows), old, new in zip(_ATTACKERS, before, after, strict=True)
     ]
 
 

@@ -66,6 +66,40 @@ def describe(
     return clean
 
 
+def of_search(outcome: dict[str, Any], *, earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """What the search of an earlier run says of another node, which is applied now."""
+    score, optimum = outcome["score"], earlier["optimum"]
+    lower = earlier["score"] * (1 - earlier["gap"])
+    optimal = bool(optimum["proved"]) and score <= optimum["score"] * (1 + 1e-12)
+    told = {
+        key: earlier[key]
+        for key in ("checked", "lattice_size", "optimum", "nodes", "nodes_total")
+    }
+    gap = max(0.0, (score - lower) / score) if score > 0 else 0.0
+    return {**told, "optimal": optimal, "gap": 0.0 if optimal else gap}
+
+
+def of_rounds(
+    local: an.LocalResult, *, columns: list[str], limit: float
+) -> dict[str, Any]:
+    """What local recoding made of it; in place of the first round's figures."""
+    after = an.risk.measure(local.frame, columns)
+    before = local.first.risk.before
+    told = {
+        "rounds": [
+            {"levels": dict(levels), "rows": rows}
+            for levels, rows in zip(local.rounds, local.rows, strict=True)
+        ],
+        "suppressed": local.suppressed,
+        "limit": int(limit * len(local.suppressed_rows) + 1e-9),
+        "column_loss": None,
+        "risk": {"before": _risk(before), "after": _risk(after)},
+        "what_if": [],
+    }
+    clean: dict[str, Any] = _finite(told)
+    return clean
+
+
 def what_ifs(
     result: an.Result, *, cancelled: Callable[[], bool], time_limit: float
 ) -> list[dict[str, Any]]:

@@ -7,62 +7,124 @@
                 {"name": "distinct_l_diversity", "column": "diagnosis", "l": 2}],
      "suppression_limit": 0.02,
      "metric": {"name": "loss", "aggregate": "geometric_mean",
-                "suppression_factor": 0.5, "weights": {}}}
+                "suppression_factor": 0.5, "weights": {}},
+     "method": "full_domain",
+     "treatments": {"name": {"name": "pseudonym", "domain": "patient"},
+                    "income": {"name": "round_to", "step": 1000}},
+     "utility_target": null}
 
 `frozen` checks one against a version and fills in what was left out. It names columns
-and parameters, never values.
+and parameters. The only value of the data that it can hold is the one that a steward
+types to choose a subset; `policy_seals` keeps that one sealed.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
-from privacyhub.anonymization.models import Hierarchy
-from privacyhub.anonymization.vocabulary import METRICS, MODELS, ModelKind, Parameter
-from privacyhub.datasets import services as datasets
+from privacyhub.anonymization import policy_checks as check
+from privacyhub.anonymization import policy_models, policy_treatments
+from privacyhub.anonymization.policy_checks import AUTOMATIC
+from privacyhub.anonymization.policy_models import MOST_MODELS
+from privacyhub.anonymization.vocabulary import METHODS, METRICS, MODELS, Need
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Role, Version
 from privacyhub.engines import anonymize as an
 
+__all__ = ["AUTOMATIC", "MOST_MODELS"]
+
 SCHEMA = 1
-AUTOMATIC = "automatic"
-MOST_MODELS = 12
-_KEYS = frozenset(
-    {"schema", "quasi_identifiers", "models", "suppression_limit", "metric"}
+FULL_DOMAIN = next(iter(METHODS))
+_FIRST_METRIC = next(iter(METRICS))
+_LOCAL_MODELS = frozenset(
+    {
+        "k_anonymity",
+        "distinct_l_diversity",
+        "entropy_l_diversity",
+        "recursive_cl_diversity",
+    }
+)
+KEYS = frozenset(
+    {
+        "schema",
+        "quasi_identifiers",
+        "models",
+        "suppression_limit",
+        "metric",
+        "method",
+        "treatments",
+        "utility_target",
+    }
 )
 
 
 def frozen(*, version: Version, policy: Any, by: Any) -> dict[str, Any]:
     """The policy in full, or DataError (400, 409) naming what is wrong and where."""
-    given = _mapping(policy, name="The policy")
-    unknown = set(given) - _KEYS
+    given = check.mapping(policy, name="The policy")
+    check.storable(given)
+    unknown = set(given) - KEYS
     if unknown:
-        raise _wrong(f"A policy has no “{min(unknown)}”.")
+        raise check.wrong(f"A policy has no “{min(unknown)}”.")
     if given.get("schema", SCHEMA) != SCHEMA:
-        raise _wrong(f"Only policies of schema {SCHEMA} are known.", code="schema")
+        raise check.wrong(f"Only policies of schema {SCHEMA} are known.", code="schema")
     roles = roles_of(version)
     columns = _quasi_identifiers(given.get("quasi_identifiers"), roles=roles, by=by)
     check_roles(version=version, quasi_identifiers=columns)
-    return {
+    models = policy_models.frozen(
+        given.get("models"), version=version, roles=roles, by=by
+    )
+    treatments = policy_treatments.frozen(
+        given.get("treatments") or {}, version=version, roles=roles
+    )
+    told = {
         "schema": SCHEMA,
         "quasi_identifiers": columns,
-        "models": _models(given.get("models"), version=version, roles=roles),
-        "suppression_limit": _number(
+        "models": models,
+        "suppression_limit": check.number(
             given.get("suppression_limit", 0.0),
             name="The suppression limit",
             lower=0,
             upper=1,
         ),
-        "metric": _metric(given.get("metric") or {}, columns=columns),
+        "metric": _metric(given.get("metric") or {}, columns=columns, roles=roles),
+        "method": _method(given.get("method", FULL_DOMAIN), models=models),
+        "treatments": treatments,
+        "utility_target": _shown(
+            given.get("utility_target"), name="“utility_target”", roles=roles
+        ),
     }
+    _check_dropped(told)
+    return told
 
 
 def roles_of(version: Version) -> dict[str, str]:
     """Role by column, in the order of the columns."""
     return dict(version.columns.order_by("position").values_list("name", "role"))
+
+
+def shown_columns(*, roles: Mapping[str, str], policy: Mapping[str, Any]) -> list[str]:
+    """The columns that a release shows: an identifier only where it is disguised."""
+    treated = policy.get("treatments", {})
+    shown = []
+    for name, role in roles.items():
+        named = treated.get(name, {}).get("name")
+        if named != "drop" and (role != Role.IDENTIFIER or named is not None):
+            shown.append(name)
+    return shown
+
+
+def is_dp(policy: Mapping[str, Any]) -> bool:
+    """Whether rows are drawn by chance, anew in every run."""
+    return any(entry["name"] == "epsilon_delta_dp" for entry in policy["models"])
+
+
+def score_unit(policy: Mapping[str, Any]) -> str:
+    """The unit of the metric's figure; "" for a share from 0 to 1."""
+    metric = policy["metric"]
+    kind = METRICS[metric["name"]]
+    summed = metric.get("aggregate") == "sum"
+    return "summed over the columns" if summed and not kind.unit else kind.unit
 
 
 def check_roles(*, version: Version, quasi_identifiers: Mapping[str, Any]) -> None:
@@ -99,42 +161,50 @@ def recheck(*, version: Version, policy: Mapping[str, Any]) -> None:
     for entry in policy["models"]:
         kind = MODELS[entry["name"]]
         if kind.sensitive:
-            _sensitive(entry["column"], kind=kind, roles=roles)
+            policy_models.sensitive(entry["column"], kind=kind, roles=roles)
+    policy_treatments.frozen(policy.get("treatments", {}), version=version, roles=roles)
 
 
-def engine_models(policy: Mapping[str, Any]) -> list[an.Model]:
-    """The policy's models as the engine takes them."""
-    return [_built(entry) for entry in policy["models"]]
+def engine_models(
+    policy: Mapping[str, Any], *, inputs: Mapping[int, Mapping[Need, Any]] | None = None
+) -> list[an.Model]:
+    """The policy's models as the engine takes them.
+
+    `inputs`: by place in the list, what a model needs besides numbers.
+    """
+    given = inputs or {}
+    return [
+        policy_models.built(entry, inputs=given.get(place, {}))
+        for place, entry in enumerate(policy["models"])
+    ]
 
 
 def engine_metric(policy: Mapping[str, Any]) -> an.Metric:
     """The policy's metric as the engine takes it."""
     told = dict(policy["metric"])
-    return METRICS[told.pop("name")](**told)
-
-
-def _built(entry: Mapping[str, Any]) -> an.Model:
-    told = dict(entry)
-    return MODELS[told.pop("name")].build(**told)
+    return METRICS[told.pop("name")].build(**told)
 
 
 def _quasi_identifiers(
     given: Any, *, roles: Mapping[str, str], by: Any
 ) -> dict[str, dict[str, str]]:
-    columns = _mapping(given, name="“quasi_identifiers”")
+    columns = check.mapping(given, name="“quasi_identifiers”")
     if not columns:
-        raise _wrong("Name at least one quasi-identifier.", code="no_quasi_identifier")
+        raise check.wrong(
+            "Name at least one quasi-identifier.", code="no_quasi_identifier"
+        )
     chosen = {}
     for name, told in columns.items():
-        entry = _mapping(told if told is not None else {}, name=f"Column “{name}”")
+        entry = check.mapping(told if told is not None else {}, name=f"Column “{name}”")
         if set(entry) - {"hierarchy"}:
-            raise _wrong(
+            raise check.wrong(
                 f"Column “{name}”: only “hierarchy” can be set.", column=str(name)
             )
-        hierarchy = entry.get("hierarchy", AUTOMATIC)
-        if hierarchy != AUTOMATIC:
-            hierarchy = _known_hierarchy(hierarchy, column=str(name), by=by)
-        chosen[str(name)] = {"hierarchy": hierarchy}
+        chosen[str(name)] = {
+            "hierarchy": check.hierarchy(
+                entry.get("hierarchy", AUTOMATIC), column=str(name), by=by
+            )
+        }
     order = list(roles)
     return dict(
         sorted(
@@ -144,167 +214,98 @@ def _quasi_identifiers(
     )
 
 
-def _known_hierarchy(pk: Any, *, column: str, by: Any) -> str:
-    try:
-        known = Hierarchy.objects.visible_to(by).get(pk=UUID(str(pk)))
-    except (ValueError, Hierarchy.DoesNotExist) as error:
-        raise _wrong(
-            f"Column “{column}”: there is no such hierarchy.",
-            code="no_hierarchy",
-            column=column,
-        ) from error
-    return str(known.pk)
-
-
-def _models(
-    given: Any, *, version: Version, roles: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    if not isinstance(given, list) or not given:
-        raise _wrong("Name at least one privacy model.", code="no_model")
-    if len(given) > MOST_MODELS:
-        raise _wrong(f"A policy has at most {MOST_MODELS} models.")
-    found = [_model(entry, roles=roles) for entry in given]
-    for entry in found:
-        _check_size(entry, version=version)
-        try:
-            _built(entry)
-        except an.AnonymizeError as error:
-            raise _wrong(str(error), code="model") from error
-    if any(found.count(entry) > 1 for entry in found):
-        raise _wrong("A model is named twice.", code="model")
-    return found
-
-
-def _model(given: Any, *, roles: Mapping[str, str]) -> dict[str, Any]:
-    entry = _mapping(given, name="A model")
-    kind = MODELS.get(str(entry.get("name")))
+def _metric(
+    given: Any, *, columns: Mapping[str, Any], roles: Mapping[str, str]
+) -> dict[str, Any]:
+    entry = check.mapping(given, name="“metric”")
+    kind = METRICS.get(str(entry.get("name", _FIRST_METRIC)))
     if kind is None:
-        raise _wrong(f"A model is one of {', '.join(MODELS)}.", code="unknown_model")
-    allowed = {"name", *(p.name for p in kind.parameters)}
-    allowed |= {"column"} if kind.sensitive else set()
-    unknown = set(entry) - allowed
+        raise check.wrong(f"A metric is one of {', '.join(METRICS)}.", code="metric")
+    unknown = set(entry) - {"name"} - kind.options
     if unknown:
-        raise _wrong(f"{kind.label} has no “{min(map(str, unknown))}”.", code="model")
+        raise check.wrong(f"{kind.label} has no “{min(unknown)}”.", code="metric")
     told: dict[str, Any] = {"name": kind.name}
-    if kind.sensitive:
-        told["column"] = _sensitive(entry.get("column"), kind=kind, roles=roles)
-    for parameter in kind.parameters:
-        told[parameter.name] = _parameter(
-            entry.get(parameter.name), parameter=parameter, kind=kind
+    if "aggregate" in kind.options:
+        told["aggregate"] = entry.get("aggregate", kind.aggregate)
+    if "suppression_factor" in kind.options:
+        told["suppression_factor"] = check.number(
+            entry.get("suppression_factor", 0.5),
+            name="The suppression factor",
+            lower=0,
+            upper=1,
         )
-    return told
-
-
-def _sensitive(name: Any, *, kind: ModelKind, roles: Mapping[str, str]) -> str:
-    if name not in roles:
-        raise DataError(
-            f"{kind.label} needs a sensitive column; this version has no column "
-            f"“{name or ''}”.",
-            code="no_column",
-            column=str(name or ""),
-        )
-    if roles[name] != Role.SENSITIVE:
-        raise DataError(
-            f"Column “{name}” is not sensitive. Set its role first.",
-            code="not_sensitive",
-            column=str(name),
-        )
-    return str(name)
-
-
-def _parameter(value: Any, *, parameter: Parameter, kind: ModelKind) -> Any:
-    if value is None:
-        value = parameter.default
-    if parameter.choices:
-        if value not in parameter.choices:
-            raise _wrong(
-                f"{kind.label}: {parameter.name} is one of "
-                f"{', '.join(parameter.choices)}.",
-                code="model",
-            )
-        return value
-    if parameter.whole and (isinstance(value, bool) or not isinstance(value, int)):
-        raise _wrong(
-            f"{kind.label}: {parameter.name} must be a whole number.", code="model"
-        )
-    return _number(
-        value,
-        name=f"{kind.label}: {parameter.name}",
-        lower=parameter.lower,
-        upper=parameter.upper,
-    )
-
-
-def _check_size(entry: Mapping[str, Any], *, version: Version) -> None:
-    """k against the rows, l against the distinct values: both known to the steward."""
-    k = entry.get("k")
-    if k is not None and k > version.rows:
-        raise _wrong(
-            f"k is {k}, but the table has only {version.rows:,} rows.",
-            code="k_too_large",
-        )
-    column, least = entry.get("column"), entry.get("l")
-    if column is None or least is None:
-        return
-    told = datasets.profile(version).column(column)
-    values = told.distinct + bool(told.missing)
-    if least > values and not told.distinct_capped:
-        raise _wrong(
-            f"l is {least}, but column “{column}” has only {values:,} values.",
-            code="l_too_large",
-            column=column,
-        )
-
-
-def _metric(given: Any, *, columns: Mapping[str, Any]) -> dict[str, Any]:
-    entry = _mapping(given, name="“metric”")
-    name = entry.get("name", "loss")
-    if name not in METRICS:
-        raise _wrong(f"A metric is one of {', '.join(METRICS)}.", code="metric")
-    told = {
-        "name": name,
-        "aggregate": "geometric_mean",
-        "suppression_factor": 0.5,
-        "weights": {},
-    } | entry
-    if set(told) != {"name", "aggregate", "suppression_factor", "weights"}:
-        raise _wrong("A metric has name, aggregate, suppression_factor and weights.")
-    told["suppression_factor"] = _number(
-        told["suppression_factor"], name="The suppression factor", lower=0, upper=1
-    )
-    weights = _mapping(told["weights"], name="“weights”")
-    for column, weight in weights.items():
-        if column not in columns:
-            raise _wrong("A weight names a column that is no quasi-identifier.")
-        _number(weight, name=f"The weight of “{column}”", lower=0, upper=1000)
+    if "weights" in kind.options:
+        told["weights"] = _weights(entry.get("weights", {}), columns=columns)
+    if "target" in kind.options:
+        told["target"] = _target(entry.get("target"), columns=columns, roles=roles)
     try:
         engine_metric({"metric": told})
     except an.AnonymizeError as error:
-        raise _wrong(str(error), code="metric") from error
+        raise check.wrong(str(error), code="metric") from error
     return told
 
 
-def _mapping(given: Any, *, name: str) -> dict[str, Any]:
-    if not isinstance(given, Mapping):
-        raise _wrong(f"{name} must be an object.")
-    return dict(given)
+def _weights(given: Any, *, columns: Mapping[str, Any]) -> dict[str, float]:
+    weights = check.mapping(given, name="“weights”")
+    for column, weight in weights.items():
+        if column not in columns:
+            raise check.wrong("A weight names a column that is no quasi-identifier.")
+        check.number(weight, name=f"The weight of “{column}”", lower=0, upper=1000)
+    if weights and not any(weights.get(name, 1) > 0 for name in columns):
+        raise check.wrong("At least one weight must be above 0.", code="metric")
+    return weights
 
 
-def _number(value: Any, *, name: str, lower: float, upper: float | None) -> Any:
-    """The number unchanged, so that a whole one stays whole."""
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    within = (
-        known
-        and math.isfinite(value)
-        and value >= lower
-        and (upper is None or value <= upper)
-    )
-    if not within:
-        to = "" if upper is None else f" to {upper:g}"
-        least = f"at least {lower:g}" if upper is None else f"from {lower:g}{to}"
-        raise _wrong(f"{name} must be a number {least}.", code="out_of_range")
-    return value
+def _target(given: Any, *, columns: Mapping[str, Any], roles: Mapping[str, str]) -> str:
+    target = _shown(given, name="The target of the metric", roles=roles)
+    if target is None or target in columns:
+        raise check.wrong(
+            "The metric needs a target that is no quasi-identifier.", code="metric"
+        )
+    return target
 
 
-def _wrong(message: str, *, code: str = "policy", column: str = "") -> DataError:
-    return DataError(message, code=code, column=column or None)
+def _shown(given: Any, *, name: str, roles: Mapping[str, str]) -> str | None:
+    """A column that a release can show; None where none is named."""
+    if given is None or given == "":
+        return None
+    if not check.is_one(given, roles) or roles[given] == Role.IDENTIFIER:
+        raise check.wrong(
+            f"{name} must be a column that is no identifier.",
+            code="no_column",
+            column=str(given),
+        )
+    return str(given)
+
+
+def _method(given: Any, *, models: list[dict[str, Any]]) -> str:
+    if not check.is_one(given, METHODS):
+        raise check.wrong(f"A method is one of {', '.join(METHODS)}.", code="method")
+    if given == FULL_DOMAIN:
+        return FULL_DOMAIN
+    for entry in models:
+        whole_table = entry["name"] not in _LOCAL_MODELS
+        if whole_table or entry.get("estimator") == "grassberger":
+            raise check.wrong(
+                f"{METHODS[given].label} cannot keep {MODELS[entry['name']].label}: "
+                "its groups depend on the whole table.",
+                code="method",
+            )
+    return str(given)
+
+
+def _check_dropped(policy: Mapping[str, Any]) -> None:
+    """What models, metric and figures look at must be in the release."""
+    used = {entry.get("column") for entry in policy["models"]}
+    used |= {
+        entry["subset"].get("column") for entry in policy["models"] if "subset" in entry
+    }
+    used |= {policy["metric"].get("target"), policy["utility_target"]}
+    for name, entry in policy["treatments"].items():
+        if entry["name"] == "drop" and name in used:
+            raise check.wrong(
+                f"Column “{name}” is dropped, and a model, the metric or the target "
+                "needs it.",
+                code="treatment",
+                column=name,
+            )

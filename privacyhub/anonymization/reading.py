@@ -21,6 +21,7 @@ from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Version
 from privacyhub.datasets.services import require_open
 from privacyhub.engines import anonymize as an
+from privacyhub.engines.tables import ROW_ID
 from privacyhub.governance import audit, ledger
 from privacyhub.governance.models import EntryKind
 
@@ -59,7 +60,7 @@ def live_risk(*, version: Version, columns: list[str], by: Any) -> an.risk.Risk:
                 f"This version has no column “{name}”.", code="no_column", column=name
             )
     _note_once(version=version, by=by, purpose=LIVE_RISK)
-    frame = tables.load(version, columns=columns)
+    frame = an.compact(tables.batches(version, columns))
     return an.risk.measure(frame, columns)
 
 
@@ -97,14 +98,29 @@ def compare_rows(*, run: AnonymizationRun, by: Any) -> Comparison:
         audit.record(
             actor=by, action="anonymization.compare", target=run, rows=SHOWN_ROWS
         )
+    after = _head(release, columns)
+    before = _with_ids(source, columns, ids=after[ROW_ID])
     return Comparison(
         columns=columns,
-        before=_head(source, columns),
-        after=_head(release, columns),
+        before=before.select(columns).rows(),
+        after=after.select(columns).rows(),
     )
 
 
-def _head(version: Version, columns: list[str]) -> list[tuple[Any, ...]]:
-    batch = next(iter(tables.batches(version, columns=columns)))
-    frame = pl.DataFrame(pl.from_arrow(batch))
-    return frame.select(columns).head(SHOWN_ROWS).rows()
+def _head(version: Version, columns: list[str]) -> pl.DataFrame:
+    batch = next(iter(tables.batches(version, columns=[ROW_ID, *columns])))
+    return pl.DataFrame(pl.from_arrow(batch)).head(SHOWN_ROWS)
+
+
+def _with_ids(version: Version, columns: list[str], *, ids: pl.Series) -> pl.DataFrame:
+    """The rows with these ids, in their order: a release may hold a part of them."""
+    wanted = pl.DataFrame({ROW_ID: ids})
+    found: list[pl.DataFrame] = []
+    missing = len(ids)
+    for batch in tables.batches(version, columns=[ROW_ID, *columns]):
+        part = pl.DataFrame(pl.from_arrow(batch)).join(wanted, on=ROW_ID, how="semi")
+        found.append(part)
+        missing -= part.height
+        if missing <= 0:
+            break
+    return wanted.join(pl.concat(found), on=ROW_ID, how="left", maintain_order="left")

@@ -19,7 +19,14 @@ from jobs import services as jobs
 from jobs.models import Job
 from jobs.states import JobFailed, State
 from privacyhub.accounts.roles import NotAllowed
-from privacyhub.anonymization import family, hierarchies, policies
+from privacyhub.anonymization import (
+    family,
+    hierarchies,
+    inputs,
+    policies,
+    policy_seals,
+    pseudonyms,
+)
 from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.datasets import intake
 from privacyhub.datasets.errors import Conflict, DataError
@@ -53,7 +60,34 @@ class Plan:
 
     @property
     def columns(self) -> list[str]:
-        return [name for name, role in self.roles.items() if role != Role.IDENTIFIER]
+        """The columns that the release shows."""
+        return policies.shown_columns(roles=self.roles, policy=self.policy)
+
+    @property
+    def loaded(self) -> list[str]:
+        """The columns that are read: those that are shown or looked at."""
+        shown = set(self.columns)
+        return [
+            name
+            for name, role in self.roles.items()
+            if name in shown or role != Role.IDENTIFIER
+        ]
+
+    @property
+    def compared(self) -> list[str]:
+        """The columns of the release that may differ from the table."""
+        treated = self.policy.get("treatments", {})
+        changed = {*self.quasi_identifiers, *treated}
+        return [name for name in self.columns if name in changed]
+
+    @property
+    def features(self) -> list[str]:
+        """The columns of the release that are no disguised identifiers."""
+        return [n for n in self.columns if self.roles[n] != Role.IDENTIFIER]
+
+    @property
+    def method(self) -> str:
+        return str(self.policy.get("method", policies.FULL_DOMAIN))
 
     @property
     def quasi_identifiers(self) -> list[str]:
@@ -119,6 +153,7 @@ def apply(
         raise Conflict("This run found no solution.", code="no_solution")
     chosen = run.result["levels"] if levels is None else levels
     _check_levels(chosen, result=run.result)
+    _check_method(run, levels=chosen)
     policies.recheck(version=version, policy=run.policy)
     policy = {key: value for key, value in run.policy.items() if key != "apply"}
     applied = {"run": str(run.pk), "levels": dict(chosen)}
@@ -131,6 +166,23 @@ def apply(
     )
 
 
+def _check_method(run: AnonymizationRun, *, levels: Mapping[str, int]) -> None:
+    """Only a search for one level a column has other solutions to choose from."""
+    if dict(levels) == run.result["levels"]:
+        return
+    if policies.is_dp(run.policy):
+        raise Conflict(
+            "Under differential privacy the data must not choose the levels. Set "
+            "another degree of generalization in the policy.",
+            code="fixed_levels",
+        )
+    if run.policy.get("method", policies.FULL_DOMAIN) != policies.FULL_DOMAIN:
+        raise Conflict(
+            "Local recoding has a solution for each round; there is no other to apply.",
+            code="local_recoding",
+        )
+
+
 def applied_from(run: AnonymizationRun) -> AnonymizationRun | None:
     """The run that released the very node that this one found, if there is one."""
     if run.release_id is not None or not run.result:
@@ -140,6 +192,15 @@ def applied_from(run: AnonymizationRun) -> AnonymizationRun | None:
     )
     wanted = run.result["levels"]
     return next((r for r in later if r.policy["apply"]["levels"] == wanted), None)
+
+
+def searched_by(plan: Plan) -> dict[str, Any] | None:
+    """The figures of the run whose solution space the plan's node is taken from."""
+    applied = plan.policy.get("apply")
+    if applied is None:
+        return None
+    run = AnonymizationRun.objects.filter(pk=applied["run"]).first()
+    return dict(run.result) if run is not None and run.result else None
 
 
 def _check_levels(levels: Any, *, result: Mapping[str, Any]) -> None:
@@ -175,6 +236,7 @@ def _accept(
     by: Any,
 ) -> AnonymizationRun:
     pk = uuid4()
+    pseudonyms.ensure(names=pseudonyms.domains_of(policy).values(), by=by)
     job = jobs.submit(
         kind="anonymize",
         title=f"Anonymize {version}",
@@ -219,23 +281,30 @@ def again(*, job: Job, by: Any) -> Job:
 
 def begin(*, job: Job) -> Plan:
     """Note the read that a job is about to make; raises JobFailed if it cannot run."""
-    run = AnonymizationRun.objects.select_related("version__dataset").get(job=job)
+    run = AnonymizationRun.objects.select_related("version__dataset", "owner").get(
+        job=job
+    )
     version = run.version
     try:
         require_open(version)
         policies.recheck(version=version, policy=run.policy)
+        others = inputs.versions_of(run.policy)
     except DataError as error:
         raise JobFailed(error.message, code=error.code) from error
+    read = {account.pk: account for account in version.ledgers.all()}
+    for other in others:
+        read |= {account.pk: account for account in other.ledgers.all()}
     ledger.note_steward_read(
-        ledgers=version.ledgers.all(),
+        ledgers=list(read.values()),
         by=job.owner,
         purpose="anonymize",
         run_id=job.pk,
     )
+    models = policy_seals.opened(run.policy["models"], version=version)
     return Plan(
         run=run,
         version=version,
-        policy=run.policy,
+        policy={**run.policy, "models": models},
         roles=policies.roles_of(version),
         release=Release(job.spec["release"]),
         recipient=job.spec["recipient"],

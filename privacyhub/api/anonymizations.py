@@ -16,7 +16,12 @@ from rest_framework.views import APIView
 from jobs.states import State
 from privacyhub.anonymization import narration, services
 from privacyhub.anonymization.models import AnonymizationRun
-from privacyhub.api import hierarchies
+from privacyhub.api import (
+    anonymization_vocabulary,
+    hierarchies,
+    policy_templates,
+    risk_reports,
+)
 from privacyhub.api.answers import Accepted, accepted, find, problems
 from privacyhub.api.idempotency import idempotent
 from privacyhub.datasets.models import Version
@@ -83,7 +88,9 @@ class Planned(serializers.Serializer[Any]):
     version = serializers.UUIDField()
     policy = serializers.DictField(
         help_text="quasi_identifiers: {column: {hierarchy: 'automatic' or an id}}, "
-        "models: [{name, ...}], suppression_limit: 0 to 1, metric"
+        "models: [{name, ...}], suppression_limit: 0 to 1, metric: {name, ...}, "
+        "method, treatments: {column: {name, ...}}, utility_target: a column. What "
+        "may be named is listed at anonymizations/vocabulary/."
     )
 
 
@@ -244,5 +251,8 @@ urlpatterns = [
         RunApply.as_view(),
         name="anonymization_apply",
     ),
+    *anonymization_vocabulary.urlpatterns,
     *hierarchies.urlpatterns,
+    *risk_reports.urlpatterns,
+    *policy_templates.urlpatterns,
 ]

@@ -12,8 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from privacyhub.governance import audit
-from privacyhub.governance.models import AuditEvent, AuditHead
+from privacyhub.governance import audit, heads
+from privacyhub.governance.models import AuditEvent
+from privacyhub.governance.verification import verify
 
 
 class FilterSerializer(serializers.Serializer):
@@ -46,11 +47,27 @@ class EventSerializer(serializers.ModelSerializer):
 
 
 class VerifiedSerializer(serializers.Serializer):
-    """`first_bad_row` is the first line that does not fit; null where all do."""
+    """`first_bad_row` is the first line that does not fit; null where all do.
 
+    `problems` are sentences, also of ledgers and of exported heads; none where all
+    holds.
+    """
+
+    holds = serializers.BooleanField()
     lines = serializers.IntegerField()
     head = serializers.CharField()
     first_bad_row = serializers.IntegerField(allow_null=True)
+    ledgers = serializers.IntegerField()
+    heads_checked = serializers.IntegerField()
+    problems = serializers.ListField(child=serializers.CharField())
+
+
+class SignedHeadSerializer(serializers.Serializer):
+    """Ed25519 over the statement's canonical JSON: sorted keys, no blanks; base64."""
+
+    statement = serializers.DictField()
+    signature = serializers.CharField()
+    public_key = serializers.CharField()
 
 
 class AuditList(generics.ListAPIView):
@@ -72,18 +89,25 @@ class AuditList(generics.ListAPIView):
 
 
 class AuditVerify(APIView):
-    """Recomputes the whole chain."""
+    """Recomputes every chain and checks the exported heads."""
 
     @extend_schema(responses=VerifiedSerializer)
     def get(self, request: Request) -> Response:
         audit.require_reader(request.user)
-        bad = audit.first_bad_row()
-        head = AuditHead.objects.filter(pk=1).first() or AuditHead()
-        told = {"lines": head.sequence, "head": head.hash, "first_bad_row": bad}
-        return Response(VerifiedSerializer(told).data)
+        return Response(VerifiedSerializer(verify()).data)
+
+
+class AuditHeadNow(APIView):
+    """The trail's end, signed. Keep it: a trail that was cut off does not reach it."""
+
+    @extend_schema(responses=SignedHeadSerializer)
+    def get(self, request: Request) -> Response:
+        audit.require_reader(request.user)
+        return Response(heads.audit_head())
 
 
 urlpatterns: list[URLPattern] = [
     path("audit/", AuditList.as_view(), name="audit"),
+    path("audit/head/", AuditHeadNow.as_view(), name="audit_head"),
     path("audit/verify/", AuditVerify.as_view(), name="audit_verify"),
 ]

@@ -14,6 +14,8 @@ from rest_framework.views import APIView
 
 from jobs import registry, services
 from jobs.models import Job
+from jobs.overview import overview
+from jobs.queues import Queue
 from jobs.states import State
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.api.answers import Accepted, accepted, find
@@ -27,12 +29,15 @@ class JobSerializer(serializers.ModelSerializer):
     depends_on = serializers.UUIDField(source="depends_on_id", allow_null=True)
     spec = serializers.DictField()
     result = serializers.DictField()
+    saved_to = serializers.IntegerField(source="told_position", allow_null=True)
 
     class Meta:
         model = Job
         fields = [
             "id",
             "kind",
+            "queue",
+            "priority",
             "title",
             "owner",
             "state",
@@ -41,6 +46,8 @@ class JobSerializer(serializers.ModelSerializer):
             "total",
             "epsilon_spent",
             "attempt",
+            "workers_lost",
+            "saved_to",
             "worker",
             "message",
             "error_code",
@@ -62,6 +69,52 @@ class NothingSerializer(serializers.Serializer):
     seconds = serializers.FloatField(min_value=0, max_value=LONGEST_NOTHING, default=0)
 
 
+class QueueSerializer(serializers.Serializer):
+    """One queue: `oldest_wait` in seconds; the counts by hour and day look back."""
+
+    name = serializers.CharField()
+    queued = serializers.IntegerField()
+    waits_for_others = serializers.IntegerField()
+    oldest_wait = serializers.FloatField()
+    running = serializers.IntegerField()
+    stuck = serializers.IntegerField()
+    succeeded_hour = serializers.IntegerField()
+    failed_hour = serializers.IntegerField()
+    cancelled_hour = serializers.IntegerField()
+    succeeded_day = serializers.IntegerField()
+    failed_day = serializers.IntegerField()
+    cancelled_day = serializers.IntegerField()
+    workers = serializers.IntegerField()
+    children = serializers.IntegerField()
+
+
+class WorkerSerializer(serializers.Serializer):
+    """One worker: it does at most `children` jobs at once."""
+
+    name = serializers.CharField()
+    queues = serializers.ListField(child=serializers.CharField())
+    children = serializers.IntegerField()
+    running = serializers.IntegerField()
+    is_alive = serializers.BooleanField()
+    started_at = serializers.DateTimeField()
+    seen_at = serializers.DateTimeField()
+
+
+class OverviewSerializer(serializers.Serializer):
+    """The queue as a whole, over all users."""
+
+    queues = QueueSerializer(many=True)
+    workers = WorkerSerializer(many=True)
+
+
+class QueueOverview(APIView):
+    @extend_schema(responses=OverviewSerializer)
+    def get(self, request: Request) -> Response:
+        if getattr(request.user, "is_analyst", True):
+            raise NotAllowed
+        return Response(OverviewSerializer(overview()).data)
+
+
 class JobList(generics.ListAPIView):
     serializer_class = JobSerializer
 
@@ -69,7 +122,12 @@ class JobList(generics.ListAPIView):
         if getattr(self, "swagger_fake_view", False):
             return Job.objects.none()
         jobs = Job.objects.visible_to(self.request.user).select_related("owner")
-        for field, known in (("state", State.values), ("kind", registry.kinds())):
+        queues = [queue.value for queue in Queue]
+        for field, known in (
+            ("state", State.values),
+            ("kind", registry.kinds()),
+            ("queue", queues),
+        ):
             wanted = self.request.query_params.get(field)
             if wanted:
                 if wanted not in known:
@@ -83,6 +141,7 @@ class JobList(generics.ListAPIView):
         parameters=[
             OpenApiParameter("state", str, enum=State.values),
             OpenApiParameter("kind", str, enum=registry.kinds()),
+            OpenApiParameter("queue", str, enum=[queue.value for queue in Queue]),
         ]
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -131,6 +190,7 @@ def _own(request: Request, pk: Any) -> Job:
 
 
 urlpatterns: list[URLPattern] = [
+    path("queues/", QueueOverview.as_view(), name="queues"),
     path("jobs/", JobList.as_view(), name="jobs"),
     path("jobs/<uuid:pk>/", JobDetail.as_view(), name="job"),
     path("jobs/<uuid:pk>/cancel/", JobCancel.as_view(), name="job_cancel"),

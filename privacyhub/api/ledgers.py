@@ -16,7 +16,13 @@ from privacyhub.api.answers import find
 from privacyhub.api.idempotency import idempotent
 from privacyhub.governance import ledger as books
 from privacyhub.governance import statement
-from privacyhub.governance.models import CapRequest, EntryKind, Ledger, LedgerEntry
+from privacyhub.governance.models import (
+    CapRequest,
+    EntryKind,
+    Ledger,
+    LedgerEntry,
+    RecipientCap,
+)
 
 
 class BalanceSerializer(serializers.Serializer):
@@ -68,6 +74,8 @@ class EntrySerializer(serializers.ModelSerializer):
         model = LedgerEntry
         fields = [
             "id",
+            "number",
+            "hash",
             "at",
             "kind",
             "part",
@@ -93,6 +101,7 @@ class CapRequestSerializer(serializers.ModelSerializer):
         fields = [
             "id",
             "ledger",
+            "recipient",
             "epsilon_cap",
             "reason",
             "requested_by",
@@ -105,8 +114,23 @@ class CapRequestSerializer(serializers.ModelSerializer):
 
 
 class RaiseSerializer(serializers.Serializer):
+    """`recipient` names whose cap is meant; left out, it is the ledger's own."""
+
     epsilon_cap = serializers.CharField(max_length=40)
     reason = serializers.CharField(max_length=2000)
+    recipient = serializers.CharField(max_length=150, required=False)
+
+
+class RecipientCapSerializer(serializers.Serializer):
+    """A cap beneath the ledger's own, for what is spent for one recipient."""
+
+    recipient = serializers.CharField()
+    balance = BalanceSerializer()
+
+
+class SetRecipientCapSerializer(serializers.Serializer):
+    recipient = serializers.CharField(max_length=150)
+    epsilon_cap = serializers.CharField(max_length=40)
 
 
 class DecisionSerializer(serializers.Serializer):
@@ -166,6 +190,36 @@ class Raise(APIView):
         return Response(CapRequestSerializer(wish).data, status=201)
 
 
+class RecipientCaps(APIView):
+    """What may be spent for one recipient; the ledger's own cap always holds."""
+
+    @extend_schema(responses=RecipientCapSerializer(many=True))
+    def get(self, request: Request, pk: Any) -> Response:
+        row = _find(request, pk)
+        caps = statement.recipient_caps(ledger=row, user=request.user)
+        return Response([_recipient_cap(row, cap) for cap in caps])
+
+    @extend_schema(
+        request=SetRecipientCapSerializer, responses={201: RecipientCapSerializer}
+    )
+    @idempotent
+    def post(self, request: Request, pk: Any) -> Response:
+        """Set a first or a lower cap; a higher one is asked for by `raise`."""
+        form = SetRecipientCapSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        row = _find(request, pk)
+        cap = books.set_recipient_cap(
+            ledger=row, by=request.user, **form.validated_data
+        )
+        row.refresh_from_db()
+        return Response(_recipient_cap(row, cap), status=201)
+
+
+def _recipient_cap(row: Ledger, cap: RecipientCap) -> dict[str, Any]:
+    told = {"recipient": cap.recipient, "balance": books.balance(row, of=cap)}
+    return dict(RecipientCapSerializer(told).data)
+
+
 class Decide(APIView):
     @extend_schema(request=DecisionSerializer, responses=CapRequestSerializer)
     @idempotent
@@ -188,5 +242,10 @@ urlpatterns: list[URLPattern] = [
     path("ledgers/<uuid:pk>/", LedgerDetail.as_view(), name="ledger"),
     path("ledgers/<uuid:pk>/entries/", Entries.as_view(), name="ledger_entries"),
     path("ledgers/<uuid:pk>/raise/", Raise.as_view(), name="ledger_raise"),
+    path(
+        "ledgers/<uuid:pk>/recipient-caps/",
+        RecipientCaps.as_view(),
+        name="recipient_caps",
+    ),
     path("cap-requests/<uuid:pk>/decide/", Decide.as_view(), name="cap_decide"),
 ]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
 from django.urls import path
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
@@ -21,10 +20,11 @@ from privacyhub.api.idempotency import idempotent
 from privacyhub.datasets import services as datasets
 from privacyhub.governance import grants
 from privacyhub.governance.models import Grant, Right
-from privacyhub.training import services
+from privacyhub.training import artefacts, services
 from privacyhub.training.models import Model, ModelVersion
 
 FILE_TYPE = "application/zip"
+ONNX_TYPE = "application/octet-stream"
 
 
 class ModelBody(serializers.ModelSerializer[Model]):
@@ -58,6 +58,9 @@ class ModelVersionBody(serializers.ModelSerializer[ModelVersion]):
     guarantee = serializers.DictField()
     summary = serializers.DictField()
     privacy = serializers.CharField(source="run.privacy")
+    public_key = serializers.SerializerMethodField(
+        help_text="base64, Ed25519: what the model file's manifest is signed with"
+    )
     loss_curve = serializers.ListField(
         child=serializers.FloatField(),
         help_text="mean loss over the run; without privacy only",
@@ -76,10 +79,15 @@ class ModelVersionBody(serializers.ModelSerializer[ModelVersion]):
             "loss_curve",
             "size",
             "artefact_sha256",
+            "public_key",
             "created_at",
             "erased_at",
         )
         read_only_fields = fields
+
+    @extend_schema_field(serializers.CharField())
+    def get_public_key(self, version: ModelVersion) -> str:
+        return base64.b64encode(artefacts.public_key()).decode()
 
 
 class ModelShare(serializers.Serializer[Any]):
@@ -212,7 +220,7 @@ class ModelVersionList(ListAPIView):
             return ModelVersion.objects.none()
         query = ModelVersionQuery(data=self.request.query_params)
         query.is_valid(raise_exception=True)
-        return _versions(self.request.user).filter(**query.validated_data)
+        return versions_of(self.request.user).filter(**query.validated_data)
 
     @extend_schema(
         operation_id="model_versions_list",
@@ -231,36 +239,11 @@ class ModelVersionDetail(APIView):
         responses={200: ModelVersionBody, **problems(401, 404)},
     )
     def get(self, request: Request, pk: Any) -> Response:
-        return Response(ModelVersionBody(find(_versions(request.user), pk)).data)
+        return Response(ModelVersionBody(find(versions_of(request.user), pk)).data)
 
 
-class ModelVersionFile(APIView):
-    """The model file: weights, architecture, encoder and guarantee, signed."""
-
-    @extend_schema(
-        operation_id="model_versions_file",
-        responses={
-            (200, FILE_TYPE): OpenApiTypes.BINARY,
-            **problems(401, 403, 404, 409, 410),
-        },
-    )
-    def get(self, request: Request, pk: Any) -> StreamingHttpResponse:
-        version = find(_versions(request.user), pk)
-        return model_file(version=version, by=request.user)
-
-
-def model_file(*, version: ModelVersion, by: Any) -> StreamingHttpResponse:
-    """The file as a download, once it is on the audit trail."""
-    return StreamingHttpResponse(
-        services.download(model_version=version, by=by),
-        content_type=FILE_TYPE,
-        headers={
-            "Content-Disposition": f'attachment; filename="model-{version.pk}.zip"'
-        },
-    )
-
-
-def _versions(user: Any) -> QuerySet[ModelVersion]:
+def versions_of(user: Any) -> QuerySet[ModelVersion]:
+    """Those that the user sees, with what a body needs."""
     return ModelVersion.objects.visible_to(user).select_related("model", "run", "key")
 
 
@@ -274,8 +257,5 @@ urlpatterns = [
     path("model-versions/", ModelVersionList.as_view(), name="model_versions"),
     path(
         "model-versions/<uuid:pk>/", ModelVersionDetail.as_view(), name="model_version"
-    ),
-    path(
-        "model-versions/<uuid:pk>/file/", ModelVersionFile.as_view(), name="model_file"
     ),
 ]

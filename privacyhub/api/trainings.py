@@ -24,6 +24,25 @@ from privacyhub.training.models import Model, Privacy, TrainingRun
 from privacyhub.training.plans import Quote
 
 
+class TuningBody(serializers.Serializer[Any]):
+    """A search over settings: the best of a secret number of trials is kept."""
+
+    space = serializers.DictField(
+        child=serializers.ListField(),
+        help_text="values to try, by setting: learning_rate, clip_norm, hidden, "
+        "activation, optimizer, momentum, schedule, ema, embedding_width, "
+        "class_weights",
+    )
+    mean_trials = serializers.FloatField(
+        required=False, help_text="above 1, at most 50; default 5"
+    )
+    trials = serializers.ChoiceField(
+        choices=["poisson", "geometric"],
+        required=False,
+        help_text="the distribution of the number of trials; default poisson",
+    )
+
+
 class RecipeBody(serializers.Serializer[Any]):
     """What to train. What is left out is filled in by rule."""
 
@@ -60,7 +79,15 @@ class RecipeBody(serializers.Serializer[Any]):
     )
     holdout = serializers.FloatField(required=False)
     settings = serializers.DictField(
-        required=False, help_text="what overrides the engine's rule, e.g. epochs"
+        required=False,
+        help_text="what overrides the engine's rule: epochs, expected_batch, "
+        "learning_rate, clip_norm, hidden (widths, or dense layers as objects), "
+        "activation, embedding_width, optimizer, momentum, schedule, ema, "
+        "class_weights (one a class, in their order), implementation",
+    )
+    tuning = TuningBody(
+        required=False,
+        help_text="priced whole by private selection, and charged before it starts",
     )
 
 
@@ -78,6 +105,13 @@ class PriceBody(serializers.Serializer[Any]):
     epsilon = serializers.CharField()
     delta = serializers.CharField()
     event = serializers.DictField(source="event.to_dict")
+
+
+class EpsilonAfterBody(serializers.Serializer[Any]):
+    """What the training units have paid when this many steps are charged."""
+
+    step = serializers.IntegerField()
+    epsilon = serializers.FloatField()
 
 
 class QuoteBody(serializers.Serializer[Any]):
@@ -102,6 +136,7 @@ class QuoteBody(serializers.Serializer[Any]):
     left_after = serializers.CharField()
     fits = serializers.BooleanField()
     runs_that_fit = serializers.IntegerField()
+    epsilon_table = EpsilonAfterBody(many=True)
 
 
 class TrainingBody(serializers.ModelSerializer[TrainingRun]):
@@ -130,6 +165,7 @@ class TrainingBody(serializers.ModelSerializer[TrainingRun]):
             "recipe",
             "plan",
             "retrain_of",
+            "sweep",
             "owner",
             "created_at",
         )
@@ -184,7 +220,7 @@ class TrainingList(ListAPIView):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        version, recipe, asked = _recipe(request, TrainingRequest)
+        version, recipe, asked = recipe_asked(request, TrainingRequest)
         model = None
         if "model" in asked:
             model = find(Model.objects.managed_by(request.user), asked["model"])
@@ -224,7 +260,7 @@ class TrainingPrice(APIView):
         responses={200: QuoteBody, **problems(400, 401, 403, 404, 409)},
     )
     def post(self, request: Request) -> Response:
-        version, recipe, _ = _recipe(request, RecipeBody)
+        version, recipe, _ = recipe_asked(request, RecipeBody)
         quote = services.price(version=version, recipe=recipe)
         return Response(QuoteBody(quote_fields(quote)).data)
 
@@ -250,10 +286,11 @@ def quote_fields(quote: Quote) -> dict[str, Any]:
         "left_after": str(quote.left_after),
         "fits": quote.fits,
         "runs_that_fit": quote.runs_that_fit,
+        "epsilon_table": plan.epsilon_table,
     }
 
 
-def _recipe(
+def recipe_asked(
     request: Request, body_class: type[RecipeBody]
 ) -> tuple[Version, recipes.RecipeSpec, dict[str, Any]]:
     """The version, which the user must manage, and the recipe that is asked for."""

@@ -12,13 +12,18 @@ from privacyhub.api import (
     audit,
     datasets,
     feedback,
+    gaps,
+    group_assessments,
     jobs,
     ledgers,
+    model_files,
     predictions,
     reports,
+    sweeps,
     trained_models,
     trainings,
     versions,
+    what_if,
 )
 
 app_name = "api"
@@ -28,13 +33,18 @@ resources = [
     *versions.urlpatterns,
     *anonymizations.urlpatterns,
     *trainings.urlpatterns,
+    *sweeps.urlpatterns,
     *trained_models.urlpatterns,
+    *model_files.urlpatterns,
     *predictions.urlpatterns,
     *assessments.urlpatterns,
+    *group_assessments.urlpatterns,
     *reports.urlpatterns,
     *feedback.urlpatterns,
     *jobs.urlpatterns,
     *ledgers.urlpatterns,
+    *what_if.urlpatterns,
+    *gaps.urlpatterns,
     *audit.urlpatterns,
 ]
 urlpatterns = [

@@ -53,7 +53,7 @@ class Scored:
 
 def price(*, model_version: ModelVersion, epsilon: str) -> plans.Quote:
     """What another assessment would cost. Reads the ledger, no data."""
-    version = _source(model_version)
+    version = source_of(model_version)
     accounts = list(version.ledgers.all())
     wanted = recipes.positive(epsilon, name="Epsilon", code="epsilon")
     only = plans.replaced_metrics(plan_of(model_version.run), epsilon=wanted)
@@ -75,7 +75,7 @@ def submit(*, model_version: ModelVersion, by: Any, epsilon: Any) -> Job:
 
 @transaction.atomic
 def _submit(*, model_version: ModelVersion, by: Any, epsilon: Any) -> Job:
-    version = _source(model_version)
+    version = source_of(model_version)
     wanted = recipes.positive(epsilon, name="Epsilon", code="epsilon")
     plan = plan_of(model_version.run)
     event = plans.metrics_event(epsilon=wanted)
@@ -119,7 +119,8 @@ def may_see_exact(*, assessment: Assessment, user: Any) -> bool:
     return managed.filter(pk=assessment.model_version.model_id).exists()
 
 
-def _source(model_version: ModelVersion) -> Version:
+def source_of(model_version: ModelVersion) -> Version:
+    """The version a model learnt from. Raises Conflict where either is erased."""
     version = model_version.run.version
     if model_version.erased_at is not None or version is None:
         raise Conflict("This model was erased.", code="erased")

@@ -50,6 +50,47 @@ class Assessment(models.Model):
         return f"Assessment of {self.model_version}"
 
 
+class GroupAssessmentQuerySet(models.QuerySet["GroupAssessment"]):
+    def visible_to(self, user: Any) -> GroupAssessmentQuerySet:
+        """Of models that the user sees; without a release, of those they manage."""
+        seen = self.filter(
+            model_version__in=ModelVersion.objects.visible_to(user).values("pk")
+        )
+        if user.is_auditor:
+            return seen
+        managed = Model.objects.managed_by(user).values("pk")
+        return seen.filter(~Q(epsilon="") | Q(model_version__model__in=managed))
+
+
+class GroupAssessment(models.Model):
+    """A model version's error by a column's declared groups, on the held-out units.
+
+    `released` is post-processing of one DP histogram of `epsilon`, empty where none
+    was paid for; `exact` is steward-only and not covered by the guarantee.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    model_version = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, related_name="group_assessments"
+    )
+    job = models.OneToOneField(
+        Job, on_delete=models.PROTECT, related_name="group_assessment"
+    )
+    column = models.CharField(max_length=300)
+    released = models.JSONField(default=list)
+    exact = models.JSONField(default=list)
+    epsilon = models.CharField(max_length=40, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = GroupAssessmentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"Error of {self.model_version} by {self.column}"
+
+
 class ReportQuerySet(models.QuerySet["Report"]):
     def visible_to(self, user: Any) -> ReportQuerySet:
         if user.is_auditor:

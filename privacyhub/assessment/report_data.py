@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from privacyhub.anonymization import policy_seals
 from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.assessment.report_fields import (
     Table,
@@ -144,13 +145,24 @@ def runs_of(versions: Sequence[Version]) -> list[AnonymizationRun]:
 def models_in_words(run: AnonymizationRun) -> list[str]:
     """The privacy models that the search was asked for, with their parameters."""
     told: list[str] = []
-    for model in run.policy.get("models", []):
+    for model in policy_seals.without(run.policy.get("models", [])):
         name = str(model.get("name", "model")).replace("_", " ")
         values = ", ".join(
-            f"{key} = {value}" for key, value in model.items() if key != "name"
+            f"{key} = {_in_words(value)}"
+            for key, value in model.items()
+            if key != "name"
         )
         told.append(f"{name}: {values}" if values else name)
     return told
+
+
+def _in_words(value: Any) -> str:
+    """A parameter; a subset by its column, since its value is the run's alone."""
+    if not isinstance(value, dict):
+        return str(value)
+    if "column" in value:
+        return f"rows chosen by {value['column']}"
+    return ", ".join(f"{key} {told}" for key, told in value.items())
 
 
 def risk_table(run: AnonymizationRun) -> Table:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 
+from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.forms import ShareForm
 from privacyhub.datasets.models import Column, Role, Version
 from privacyhub.governance.models import Right
+from privacyhub.training import sweeps
 from privacyhub.training.models import Model, Privacy
+from privacyhub.training.recipe_settings import comma_hint
 from privacyhub.training.recipes import (
     DEFAULT_EPSILON,
     DEFAULT_HOLDOUT,
@@ -19,13 +23,33 @@ from privacyhub.training.recipes import (
     suggested_classes,
 )
 
+# Answers that are a setting as they stand; hidden layers and weights are parsed.
 _SETTINGS = (
+    "activation",
+    "clip_norm",
+    "ema",
     "epochs",
     "expected_batch",
-    "learning_rate",
-    "clip_norm",
     "implementation",
+    "learning_rate",
+    "momentum",
+    "optimizer",
+    "schedule",
 )
+_BY_RULE = "Empty: by rule."
+
+
+class PointFloatField(forms.FloatField):
+    """A number that says how its decimals are written when a comma comes."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            return super().to_python(value)
+        except forms.ValidationError as error:
+            hint = comma_hint(str(value).strip())
+            if not hint:
+                raise
+            raise forms.ValidationError(f"Enter a number.{hint}") from error
 
 
 class ModelShareForm(ShareForm):
@@ -49,7 +73,7 @@ class DataForm(forms.Form):
 
     def __init__(self, *args: Any, version: Version, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        usable = usable_columns(version)
+        usable = [c for c in usable_columns(version) if not c.is_target]
         field = self.fields["features"]
         field.choices = [(c.name, c.name) for c in usable]  # type: ignore[attr-defined]
         if not self.is_bound and "features" not in self.initial:
@@ -126,7 +150,12 @@ class PrivacyForm(forms.Form):
         label="Epsilon of the training",
         initial=DEFAULT_EPSILON,
         widget=forms.TextInput(attrs={"inputmode": "decimal"}),
-        help_text="What all training units pay, DP statistics included.",
+        help_text="What all training units pay, DP statistics included. Several, "
+        "separated by blanks, make a sweep: 0.5 1 2 4.",
+    )
+    with_bare = forms.BooleanField(
+        label="Also train once without privacy, to show what privacy costs",
+        required=False,
     )
     metrics_epsilon = forms.CharField(
         label="Epsilon of the metrics",
@@ -147,27 +176,68 @@ class PrivacyForm(forms.Form):
         help_text="Empty: 1/(10 N) of the declared N.",
         widget=forms.TextInput(attrs={"inputmode": "decimal"}),
     )
-    holdout = forms.FloatField(
+    holdout = PointFloatField(
         label="Held-out share", required=False, initial=DEFAULT_HOLDOUT
     )
-    epochs = forms.FloatField(
-        label="Epochs", required=False, help_text="Empty: by rule."
-    )
+    epochs = PointFloatField(label="Epochs", required=False, help_text=_BY_RULE)
     expected_batch = forms.IntegerField(
-        label="Expected batch", required=False, help_text="Empty: by rule."
+        label="Expected batch", required=False, help_text="Units a step. " + _BY_RULE
     )
-    learning_rate = forms.FloatField(
-        label="Learning rate", required=False, help_text="Empty: by rule."
+    learning_rate = PointFloatField(
+        label="Learning rate", required=False, help_text=_BY_RULE
     )
-    clip_norm = forms.FloatField(
-        label="Clip norm", required=False, help_text="Empty: by rule."
+    clip_norm = PointFloatField(
+        label="Clip norm",
+        required=False,
+        help_text="The largest L2 norm of one unit's gradient. " + _BY_RULE,
     )
     hidden = forms.CharField(
         label="Hidden layers",
         required=False,
-        help_text="Widths, such as 64, 32. Empty: a linear model.",
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        help_text="Widths, such as 64, 32, or a declared architecture as JSON: "
+        '[{"type": "dense", "units": 64, "activation": "relu"}]. Empty: a linear '
+        "model.",
     )
-
+    activation = forms.ChoiceField(
+        label="Activation of hidden layers",
+        required=False,
+        choices=[("", "By rule: tanh"), ("tanh", "tanh"), ("relu", "ReLU")],
+    )
+    class_weights = forms.CharField(
+        label="Class weights",
+        required=False,
+        help_text="One a class in their order, such as 1 4. You declare them; they "
+        "are not read from the data. Empty: all 1.",
+    )
+    optimizer = forms.ChoiceField(
+        label="Optimizer",
+        required=False,
+        choices=[
+            ("", "By rule: SGD with momentum"),
+            ("sgd", "SGD with momentum"),
+            ("adam", "Adam"),
+        ],
+    )
+    momentum = PointFloatField(
+        label="Momentum", required=False, help_text="Of SGD. Empty: by rule, 0.9."
+    )
+    schedule = forms.ChoiceField(
+        label="Learning rate over the run",
+        required=False,
+        choices=[
+            ("", "By rule: falls linearly to 5%"),
+            ("linear", "Falls linearly to 5%"),
+            ("cosine", "Falls along a cosine to 5%"),
+            ("constant", "Stays constant"),
+        ],
+    )
+    ema = PointFloatField(
+        label="Averaged weights",
+        required=False,
+        help_text="Decay of the average that becomes the model; costs no privacy. 0 "
+        "keeps the last weights. Empty: by rule, 0.9.",
+    )
     implementation = forms.ChoiceField(
         label="Training loop",
         required=False,
@@ -177,17 +247,75 @@ class PrivacyForm(forms.Form):
         ],
     )
 
+    search_learning_rate = forms.CharField(
+        label="Learning rates to try",
+        required=False,
+        help_text="Several, separated by blanks, such as 0.5 1 2 4.",
+    )
+    search_clip_norm = forms.CharField(
+        label="Clip norms to try",
+        required=False,
+        help_text="Several, separated by blanks, such as 0.5 1 2.",
+    )
+    mean_trials = PointFloatField(
+        label="Trials on average",
+        required=False,
+        help_text="Their number is drawn at random and stays secret. Empty: 5.",
+    )
+
+    def clean_search_learning_rate(self) -> str:
+        return self._numbers("search_learning_rate")
+
+    def clean_search_clip_norm(self) -> str:
+        return self._numbers("search_clip_norm")
+
+    def _numbers(self, name: str) -> str:
+        return " ".join(f"{one:g}" for one in _numbers_of(str(self.cleaned_data[name])))
+
+    def clean_epsilon(self) -> str:
+        try:
+            return " ".join(sweeps.epsilons_of(self.cleaned_data["epsilon"]))
+        except DataError as error:
+            raise forms.ValidationError(error.message) from error
+
     def clean_hidden(self) -> str:
-        text = str(self.cleaned_data["hidden"])
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        if not all(part.isdecimal() for part in parts):
-            raise forms.ValidationError("Whole numbers, separated by commas.")
-        return ", ".join(parts)
+        text = str(self.cleaned_data["hidden"]).strip()
+        layers = _layers(text)
+        return text if text.startswith("[") else ", ".join(map(str, layers))
+
+    def clean_class_numbers_of(self) -> str:
+        return self._numbers("class_weights")
 
     @property
     def answers(self) -> dict[str, Any]:
         """What the draft keeps: JSON."""
         return dict(self.cleaned_data)
+
+
+def _layers(text: str) -> list[Any]:
+    """Widths, or the layers of a JSON list; the engine checks each of them."""
+    if text.startswith(("[", "{")):
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise forms.ValidationError(f"This is not JSON: {error}.") from error
+        if not isinstance(found, list):
+            raise forms.ValidationError("An architecture is a JSON list of layers.")
+        return found
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() for part in parts):
+        raise forms.ValidationError("Whole numbers, separated by commas, or JSON.")
+    return [int(part) for part in parts]
+
+
+def _numbers_of(text: str) -> list[float]:
+    parts = text.replace(";", " ").replace(", ", " ").split()
+    try:
+        return [float(part.strip(",")) for part in parts]
+    except ValueError as error:
+        raise forms.ValidationError(
+            f"Numbers, separated by blanks.{comma_hint(text)}"
+        ) from error
 
 
 def usable_columns(version: Version) -> list[Column]:
@@ -215,15 +343,43 @@ def recipe_request(answers: Mapping[str, Any]) -> dict[str, Any]:
     target = answers.get("target", "")
     classes = [line.strip() for line in (answers.get("classes") or "").splitlines()]
     classes = [line for line in classes if line]
-    settings = {name: answers.get(name) for name in _SETTINGS}
-    hidden = [int(part) for part in (answers.get("hidden") or "").split(",") if part]
+    settings: dict[str, Any] = {name: answers.get(name) for name in _SETTINGS}
+    if answers.get("hidden"):
+        settings["hidden"] = _layers(answers["hidden"])
+    if answers.get("class_weights"):
+        settings["class_weights"] = _numbers_of(answers["class_weights"])
     asked: dict[str, Any] = {
         "target": target,
         "classes": classes,
-        "settings": settings | ({"hidden": hidden} if hidden else {}),
+        "settings": settings,
     }
     if "features" in answers:
         asked["features"] = [n for n in answers["features"] if n != target]
-    for name in ("privacy", "epsilon", "delta", "metrics_epsilon", "holdout"):
+    asked["tuning"] = _search(answers)
+    for name in ("privacy", "delta", "metrics_epsilon", "holdout"):
         asked[name] = answers.get(name)
+    asked["epsilon"] = next(iter((answers.get("epsilon") or "").split()), "")
     return asked
+
+
+def _search(answers: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The search over settings that the answers ask for; None without one."""
+    space = {
+        name: _numbers_of(answers[f"search_{name}"])
+        for name in ("learning_rate", "clip_norm")
+        if answers.get(f"search_{name}")
+    }
+    return (
+        {"space": space, "mean_trials": answers.get("mean_trials")} if space else None
+    )
+
+
+def sweep_request(answers: Mapping[str, Any]) -> tuple[list[str], bool] | None:
+    """The epsilons of a draft's sweep and whether a run without privacy joins it.
+
+    None where the answers ask for one run.
+    """
+    epsilons = (answers.get("epsilon") or "").split()
+    with_bare = bool(answers.get("with_bare"))
+    private = answers.get("privacy") == Privacy.DP
+    return (epsilons, with_bare) if private and len(epsilons) + with_bare > 1 else None

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from privacyhub.datasets.models import Version, VersionKind
-from privacyhub.engines.dp.events import Event, PoissonGaussianEvent
+from privacyhub.engines.dp.events import (
+    Event,
+    PoissonGaussianEvent,
+    SelectionEvent,
+    compose,
+)
 from privacyhub.engines.dp.guarantee import TRAINED_ON_ANONYMIZED, guarantee_of
+from privacyhub.engines.dp.rdp import rdp_vector
+from privacyhub.engines.dp.spec import TrainSpec
 from privacyhub.governance.models import Ledger
+from privacyhub.governance.sums import in_epsilons
+from privacyhub.training.attempts import Charged
+from privacyhub.training.attempts import told as attempt_rows
 from privacyhub.training.plans import Plan, unit_in_words
 from privacyhub.training.recipes import RecipeSpec
+from privacyhub.training.tuning import score_noise
 
 RANDOMNESS = (
     "Batches and noise come from generators seeded with 256 bits of the operating "
@@ -47,16 +59,25 @@ def private(
     account: Ledger,
     source: Version,
     executed: PoissonGaussianEvent,
+    charged: Charged,
+    attempts: Sequence[Mapping[str, Any]],
+    spec: TrainSpec,
+    steps_in_model: int,
     column_sources: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Of a run with privacy. `executed`: the steps that were charged and ran."""
-    also: list[Event] = [plan.statistics] if plan.statistics else []
+    """Of a run with privacy.
+
+    executed: every step that was charged, over all attempts; of a search the steps of
+    one trial. charged: what was paid besides, and how much delta.
+    """
+    selection = charged.selection
     told = guarantee_of(
-        spec=plan.spec,
+        spec=spec,
         training=executed,
+        selection=selection,
         delta=float(plan.delta),
-        also=also,
-        additive_delta=plan.additive_delta,
+        also=charged.also,
+        additive_delta=charged.additive_delta,
         unit=account.unit,
         column_sources=column_sources,
         not_covered=_not_covered(recipe, source),
@@ -64,8 +85,14 @@ def private(
     return told | {
         "covered": True,
         "unit_in_words": unit_in_words(account),
-        "epsilon": plan.epsilon,
+        "epsilon": _printed(plan.epsilon, accounted=told["epsilon"]),
         "epsilon_accounted": told["epsilon"],
+        "filter_epsilon": _of_the_cap(account, [selection or executed, *charged.also]),
+        "steps_in_model": steps_in_model,
+        "steps_planned": plan.spec.steps,
+        "steps_replayed": executed.steps - steps_in_model,
+        "search": selection and search_told(recipe, selection),
+        "attempts": attempt_rows(attempts, charged=charged.steps),
         "delta": plan.delta,
         "sampler_used": "Poisson",
         "sampler_assumed": "Poisson",
@@ -74,6 +101,7 @@ def private(
         "training_units": plan.spec.units,
         "holdout": recipe.holdout,
         "statistics": plan.statistics and plan.statistics.to_dict(),
+        "readings_of_statistics": len(charged.also),
         "classes_declared": recipe.classes_declared,
         "loop": LOOPS[plan.spec.implementation],
         "randomness": RANDOMNESS
@@ -81,6 +109,29 @@ def private(
         else REFERENCE_RANDOMNESS,
         "floating_point": FLOATING_POINT,
         "versions": versions(),
+    }
+
+
+def _of_the_cap(account: Ledger, events: Sequence[Event]) -> float:
+    """What the events alone use of the cap: the figure of the price and the report."""
+    return float(in_epsilons(account, rdp_vector(compose(list(events)))))
+
+
+def _printed(target: str, *, accounted: float) -> str:
+    """The epsilon that was asked for, or what was charged where that is more."""
+    if accounted <= float(target):
+        return target
+    return f"{math.ceil(accounted * 10_000) / 10_000:.4f}"
+
+
+def search_told(recipe: RecipeSpec, selection: SelectionEvent) -> dict[str, Any]:
+    """What a search tried, and how its price was found; not how often it tried."""
+    told = recipe.tuning or {}
+    return {
+        "space": told.get("space", {}),
+        "trials": told.get("trials"),
+        "mean_trials": selection.mean_trials,
+        "score_noise_multiplier": score_noise(selection),
     }
 
 
@@ -114,6 +165,11 @@ def versions() -> dict[str, str]:
 
 def _not_covered(recipe: RecipeSpec, source: Version) -> list[str]:
     told = list(_ALWAYS_OUTSIDE)
+    if recipe.tuning:
+        told.append(
+            "How long the search over settings took, which hints at its secret number "
+            "of trials: stewards alone see it."
+        )
     if source.kind == VersionKind.ANONYMIZED:
         told.insert(0, TRAINED_ON_ANONYMIZED)
     if source.kind == VersionKind.CORRECTED:

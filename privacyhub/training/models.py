@@ -106,6 +106,42 @@ class Privacy(models.TextChoices):
     NONE = "none", "Without privacy"
 
 
+class SweepQuerySet(models.QuerySet["Sweep"]):
+    def visible_to(self, user: Any) -> SweepQuerySet:
+        """A sweep is seen by whoever sees the model that its private runs make."""
+        return self.filter(model__in=Model.objects.visible_to(user).values("pk"))
+
+
+class Sweep(models.Model):
+    """One recipe at several epsilons: runs that were reserved together.
+
+    together, metrics_together: what training and held-out units pay in all, at
+    `delta`, as decimal strings. `model` is the one that the private runs make versions
+    of; a run without privacy makes a model of its own.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="sweeps")
+    version = models.ForeignKey(
+        Version, on_delete=models.PROTECT, related_name="sweeps"
+    )
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    together = models.CharField(max_length=40)
+    metrics_together = models.CharField(max_length=40)
+    delta = models.CharField(max_length=40)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = SweepQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"Sweep of {self.model.name}"
+
+
 class TrainingRunQuerySet(models.QuerySet["TrainingRun"]):
     def visible_to(self, user: Any) -> TrainingRunQuerySet:
         if user.is_auditor:
@@ -139,8 +175,12 @@ class TrainingRun(models.Model):
     privacy = models.CharField(max_length=4, choices=Privacy.choices)
     reason = models.TextField(blank=True)  # why without privacy
     plan = models.JSONField(default=dict)
+    attempts = models.JSONField(default=list)  # see training.attempts
     retrain_of = models.ForeignKey(
         "self", null=True, on_delete=models.PROTECT, related_name="retrains"
+    )
+    sweep = models.ForeignKey(
+        Sweep, null=True, on_delete=models.PROTECT, related_name="runs"
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -193,3 +233,39 @@ class ModelVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model.name} v{self.number}"
+
+
+class ExportFormat(models.TextChoices):
+    SAVED_MODEL = "saved_model", "TensorFlow SavedModel"
+    ONNX = "onnx", "ONNX"
+
+
+class ModelExport(models.Model):
+    """A model version in another program's format, sealed under the version's key.
+
+    It was made by a job, which checked that it predicts what the model predicts.
+    """
+
+    KEY_OF_FILE = "model_version__key"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    model_version = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, related_name="exports"
+    )
+    format = models.CharField(max_length=12, choices=ExportFormat.choices)
+    file = models.CharField(max_length=80)
+    size = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)  # of the plain file
+    difference = models.FloatField()  # largest, of a prediction; see exports
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["format"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["model_version", "format"], name="one_export_a_format"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model_version} as {self.get_format_display()}"

@@ -13,13 +13,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Context, Decimal
-from functools import lru_cache
 from typing import Any
 
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import VersionKind
 from privacyhub.engines.assess.histogram import metrics_noise_multiplier
-from privacyhub.engines.dp import accounting
 from privacyhub.engines.dp.accounting import EpsilonAfter
 from privacyhub.engines.dp.defaults import default_spec
 from privacyhub.engines.dp.events import (
@@ -27,19 +25,25 @@ from privacyhub.engines.dp.events import (
     GaussianEvent,
     LaplaceEvent,
     PoissonGaussianEvent,
+    SelectionEvent,
     compose,
     event_from_dict,
 )
 from privacyhub.engines.dp.orders import UNITS_PER_ONE
 from privacyhub.engines.dp.spec import TrainSpec
 from privacyhub.governance import ledger as ledgers
+from privacyhub.governance.balances import runs_that_fit
 from privacyhub.governance.models import Ledger, Part, Unit
-from privacyhub.training.recipes import DEFAULT_HOLDOUT, RecipeSpec
+from privacyhub.training.mechanisms import (
+    additive_delta,
+    search_price,
+    statistics_event,
+    training_event,
+)
+from privacyhub.training.recipe_settings import spec_from
+from privacyhub.training.recipe_spec import DEFAULT_HOLDOUT, RecipeSpec
 
 TRAINING, METRICS = "training", "metrics"
-STATISTICS_SHARE = 0.1  # of the training's budget, in mu squared
-ADDITIVE_SHARE = 0.02  # of delta, for the names of categories
-LEAST_DEVIATION = 2.0  # below it the integer noise is no Gaussian's equal
 MOST_RUNS_COUNTED = 20
 _THREE_DIGITS = Context(prec=3, rounding=ROUND_DOWN)
 
@@ -51,7 +55,8 @@ class Plan:
     epsilon, delta: what the training units pay in all, DP statistics included; the
     accounted epsilon is at most this target. statistics, training: None where nothing
     is read that way (no column to search; without privacy). additive_delta: the part
-    of delta that names of categories take.
+    of delta that names of categories take. selection: of a search over settings, of
+    which `training` is one trial; it is paid in the place of `training`.
     """
 
     spec: TrainSpec
@@ -67,6 +72,7 @@ class Plan:
     part_train: str
     part_heldout: str
     epsilon_table: tuple[EpsilonAfter, ...]
+    selection: SelectionEvent | None = None
 
     @property
     def delta_units(self) -> int:
@@ -76,7 +82,7 @@ class Plan:
     def training_price(self) -> ledgers.Price | None:
         if self.training is None:
             return None
-        events: list[Event] = [self.training]
+        events: list[Event] = [self.selection or self.training]
         if self.statistics is not None:
             events.insert(0, self.statistics)
         return ledgers.Price(
@@ -123,6 +129,7 @@ class Plan:
             "part_train": self.part_train,
             "part_heldout": self.part_heldout,
             "epsilon_table": [dict(row) for row in self.epsilon_table],
+            "selection": self.selection and self.selection.to_dict(),
         }
 
     @classmethod
@@ -132,8 +139,8 @@ class Plan:
         if values.pop("schema", None) != 1:
             raise ValueError("The plan is of an unknown schema.")
         values["spec"] = TrainSpec.from_dict(values["spec"])
-        for name in ("statistics", "training", "metrics"):
-            if values[name] is not None:
+        for name in ("statistics", "training", "metrics", "selection"):
+            if values.get(name) is not None:
                 values[name] = event_from_dict(values[name])
         values["epsilon_table"] = tuple(values["epsilon_table"])
         return cls(**values)
@@ -175,19 +182,27 @@ def plan_for(*, recipe: RecipeSpec, accounts: Sequence[Ledger]) -> Plan:
         keyed=any(account.unit == Unit.KEY for account in accounts),
     )
     alone = len(accounts) == 1 and _splits_alike(accounts[0], holdout=recipe.holdout)
-    additive = _additive_delta(recipe, delta=float(delta))
+    additive = additive_delta(recipe, delta=float(delta))
     statistics, training, accounted = None, None, 0.0
     table: tuple[EpsilonAfter, ...] = ()
+    selection = None
     if recipe.is_private:
         try:
-            statistics = _statistics(recipe, delta=float(delta) - additive)
-            training, accounted, table = _training(
-                epsilon=float(recipe.epsilon),
-                delta=float(delta) - additive,
-                sampling_probability=spec.sampling_probability,
-                steps=spec.steps,
-                statistics=statistics,
-            )
+            statistics = statistics_event(recipe, delta=float(delta) - additive)
+            if recipe.tuning:
+                search = search_price(
+                    recipe, spec, delta=float(delta) - additive, statistics=statistics
+                )
+                training, selection = search.training, search.selection
+                accounted = search.epsilon_accounted
+            else:
+                training, accounted, table = training_event(
+                    epsilon=float(recipe.epsilon),
+                    delta=float(delta) - additive,
+                    sampling_probability=spec.sampling_probability,
+                    steps=spec.steps,
+                    statistics=statistics,
+                )
         except ValueError as error:
             raise DataError(str(error), code="epsilon") from error
     return Plan(
@@ -204,6 +219,7 @@ def plan_for(*, recipe: RecipeSpec, accounts: Sequence[Ledger]) -> Plan:
         part_train=Part.TRAIN if alone else Part.ALL,
         part_heldout=Part.HELDOUT if alone else Part.ALL,
         epsilon_table=table,
+        selection=selection,
     )
 
 
@@ -235,7 +251,7 @@ def quote(*, plan: Plan, accounts: Sequence[Ledger]) -> Quote:
         balance=ledgers.balance(tightest),
         uses=ledgers.cost_in_cap(tightest, prices),
         fits=all(ledgers.would_fit(account, prices) for account in accounts),
-        runs_that_fit=_runs_that_fit(tightest, prices),
+        runs_that_fit=min(MOST_RUNS_COUNTED, runs_that_fit(tightest, prices) or 0),
     )
 
 
@@ -302,74 +318,7 @@ def _spec(recipe: RecipeSpec, *, units: int, most_rows: int, keyed: bool) -> Tra
             )
         # It has neither a schedule nor averaged weights: a smaller, constant rate.
         rule |= {"schedule": "constant", "ema": 0, "learning_rate": 0.5}
-    try:
-        return TrainSpec.from_dict(rule | recipe.settings)
-    except (ValueError, TypeError) as error:
-        raise DataError(str(error), code="settings") from error
-
-
-def _additive_delta(recipe: RecipeSpec, *, delta: float) -> float:
-    named = recipe.is_private and "category" in recipe.searched.values()
-    return delta * ADDITIVE_SHARE if named else 0.0
-
-
-def _statistics(recipe: RecipeSpec, *, delta: float) -> GaussianEvent | None:
-    read = sum(kind != "boolean" for kind in recipe.searched.values())
-    if not read:
-        return None
-    # All columns together take the share, as `statistics_noise_multiplier` has it.
-    single = _single_noise(float(recipe.epsilon), delta)
-    noise = max(LEAST_DEVIATION, single * math.sqrt(read / STATISTICS_SHARE))
-    return GaussianEvent(noise_multiplier=noise, count=read)
-
-
-@lru_cache(maxsize=256)
-def _single_noise(epsilon: float, delta: float) -> float:
-    return accounting.noise_multiplier_for(
-        target_epsilon=epsilon, delta=delta, sampling_probability=1.0, steps=1
-    )
-
-
-@lru_cache(maxsize=256)
-def _training(
-    *,
-    epsilon: float,
-    delta: float,
-    sampling_probability: float,
-    steps: int,
-    statistics: GaussianEvent | None,
-) -> tuple[PoissonGaussianEvent, float, tuple[EpsilonAfter, ...]]:
-    also = [statistics] if statistics else []
-    noise = accounting.noise_multiplier_for(
-        target_epsilon=epsilon,
-        delta=delta,
-        sampling_probability=sampling_probability,
-        steps=steps,
-        also=also,
-    )
-    event = PoissonGaussianEvent(
-        sampling_probability=sampling_probability, noise_multiplier=noise, steps=steps
-    )
-    table = accounting.epsilon_table(
-        sampling_probability=sampling_probability,
-        noise_multiplier=noise,
-        steps=steps,
-        delta=delta,
-        also=also,
-        points=20,
-    )
-    accounted = accounting.epsilon(compose([event, *also]), delta=delta)
-    return event, accounted, tuple(table)
-
-
-def _runs_that_fit(account: Ledger, prices: Sequence[ledgers.Price]) -> int:
-    """Runs of these prices, one after another, until the cap refuses one."""
-    runs = 0
-    while runs < MOST_RUNS_COUNTED:
-        if not ledgers.would_fit(account, [*prices] * (runs + 1)):
-            break
-        runs += 1
-    return runs
+    return spec_from(rule=rule, settings=recipe.settings)
 
 
 def unit_in_words(account: Ledger) -> str:

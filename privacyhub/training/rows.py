@@ -8,7 +8,7 @@ without looking at values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,7 @@ from privacyhub.engines.dp.sampling import (
     entropy_seeded_generator,
 )
 from privacyhub.engines.dp.splitting import coins
+from privacyhub.engines.prepare.encoding import EncodedTable
 from privacyhub.engines.tables import ROW_ID
 from privacyhub.governance import keys
 from privacyhub.governance.models import Unit
@@ -64,6 +65,23 @@ def read_side(
     ).rows
     rows = np.sort(kept[kept >= 0])
     return Side(frame=side[rows], units=units[rows])
+
+
+def never_empty(table: EncodedTable) -> EncodedTable:
+    """The table, or one spoiled row where no unit fell on the training side.
+
+    A row that is not finite has weight 0, so the run trains on noise alone and ends
+    like any other: whether the side is empty must not show.
+    """
+    if table.rows:
+        return table
+    return replace(
+        table,
+        features=np.full((1, table.features.shape[1]), np.nan, dtype=np.float32),
+        ids=np.zeros((1, table.ids.shape[1]), dtype=np.int32),
+        target=np.full(1, np.nan, dtype=np.float32),
+        units=None if table.units is None else np.full(1, -1, dtype=np.int64),
+    )
 
 
 def _unit_ids(frame: pl.DataFrame, *, key: str | None) -> NDArray[np.str_]:

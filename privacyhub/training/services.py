@@ -2,56 +2,33 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Max, QuerySet
 
-from jobs import services as jobs
 from jobs.models import Job
-from privacyhub.accounts.roles import NotAllowed
 from privacyhub.datasets import services as datasets
 from privacyhub.datasets.errors import Conflict, DataError
-from privacyhub.datasets.models import Dataset, Version
+from privacyhub.datasets.models import Version
 from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.governance import audit, ledger
-from privacyhub.governance.ledger import BudgetRefused
 from privacyhub.governance.models import Grant, Ledger, Reservation, ReservationState
-from privacyhub.training import artefacts, plans
+from privacyhub.training import orders, plans
 from privacyhub.training.artefacts import StoredModel
 from privacyhub.training.models import (
     Model,
     ModelVersion,
     Privacy,
-    Recipe,
     TrainingDraft,
     TrainingRun,
 )
+from privacyhub.training.orders import NAME_LIMIT, Order
 from privacyhub.training.plans import Plan, Quote
 from privacyhub.training.recipes import RecipeSpec, fit_to
-
-NAME_LIMIT = 200
-SHORTEST_REASON = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Order:
-    """What `_submit` writes: a recipe with its plan, for a version that may be due."""
-
-    recipe: RecipeSpec
-    plan: Plan
-    dataset: Dataset
-    accounts: Sequence[Ledger]
-    version: Version | None
-    name: str
-    reason: str = ""
-    model: Model | None = None
-    retrain_of: TrainingRun | None = None
-    depends_on: Job | None = None
 
 
 def price(*, version: Version, recipe: RecipeSpec) -> Quote:
@@ -69,17 +46,19 @@ def submit(
     name: str,
     reason: str = "",
     model: Model | None = None,
+    run_id: UUID | None = None,
 ) -> TrainingRun:
     """Reserve the budget of a run and of its metrics, and queue both.
 
     model: an existing model that gets a new version. reason: why without privacy.
+    run_id: a run of this id is made once, however often it is asked for.
     Raises DataError, Conflict, LedgerError, or BudgetRefused with the refusal on
     record; then nothing is charged and nothing is half-made.
     """
     datasets.require_manager(dataset=version.dataset, by=by)
     fit_to(recipe=recipe, version=version)
     accounts = list(version.ledgers.all())
-    order = _Order(
+    order = Order(
         recipe=recipe,
         plan=plans.plan_for(recipe=recipe, accounts=accounts),
         dataset=version.dataset,
@@ -88,8 +67,9 @@ def submit(
         name=name.strip()[:NAME_LIMIT],
         reason=reason.strip(),
         model=model,
+        run_id=run_id,
     )
-    return _place(order, by=by)
+    return orders.place(order, by=by)
 
 
 def retrain(
@@ -112,7 +92,7 @@ def retrain(
     if version is not None:
         fit_to(recipe=recipe, version=version)
     accounts = _accounts(run, version)
-    order = _Order(
+    order = Order(
         recipe=recipe,
         plan=plans.plan_for(recipe=recipe, accounts=accounts),
         dataset=dataset,
@@ -124,7 +104,7 @@ def retrain(
         retrain_of=run,
         depends_on=depends_on,
     )
-    return _place(order, by=by)
+    return orders.place(order, by=by)
 
 
 def price_of_retrain(*, run: TrainingRun, version: Version | None = None) -> Quote:
@@ -141,103 +121,6 @@ def _accounts(run: TrainingRun, version: Version | None) -> list[Ledger]:
     if source is None:
         raise Conflict("This run never had a version.", code="no_version")
     return list(source.ledgers.all())
-
-
-def _place(order: _Order, *, by: Any) -> TrainingRun:
-    """`_submit`, with a refusal put on record after its transaction is undone."""
-    try:
-        return _submit(order, by=by)
-    except BudgetRefused as refused:
-        ledger.record_refusal(refused=refused, by=by)
-        raise
-
-
-@transaction.atomic
-def _submit(order: _Order, *, by: Any) -> TrainingRun:
-    recipe, plan = order.recipe, order.plan
-    if not recipe.is_private and len(order.reason) < SHORTEST_REASON:
-        raise DataError(
-            "Say in a sentence why this model is trained without privacy.",
-            code="no_reason",
-        )
-    model = order.model or _new_model(order)
-    _require_same_question(model, order)
-    run_id, train_id, assess_id = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
-    reserve = {"ledgers": order.accounts, "recipient": by.username, "by": by}
-    if plan.training_price is not None:
-        ledger.reserve(run_id=train_id, prices=[plan.training_price], **reserve)
-    ledger.reserve(run_id=assess_id, prices=[plan.metrics_price], **reserve)
-    spec = {"schema": 1, "dataset": str(order.dataset.pk), "run": str(run_id)}
-    train = jobs.submit(
-        kind="train",
-        title=f"Train {model.name}",
-        owner=by,
-        spec=spec | {"version": str(order.version.pk) if order.version else ""},
-        depends_on=order.depends_on,
-        job_id=train_id,
-    )
-    assess = jobs.submit(
-        kind="assess",
-        title=f"Assess {model.name}",
-        owner=by,
-        spec=spec | {"epsilon": plan.metrics_epsilon, "event": plan.metrics.to_dict()},
-        depends_on=train,
-        job_id=assess_id,
-    )
-    run = TrainingRun.objects.create(
-        id=run_id,
-        model=model,
-        version=order.version,
-        recipe=_recipe_row(order, by=by),
-        owner=by,
-        job=train,
-        assess_job=assess,
-        privacy=recipe.privacy,
-        reason=order.reason if not recipe.is_private else "",
-        plan=plan.to_dict(),
-        retrain_of=order.retrain_of,
-    )
-    audit.record(
-        actor=by,
-        action="training.submit",
-        target=run,
-        model=str(model.pk),
-        version=str(order.version.pk) if order.version else "",
-        privacy=recipe.privacy,
-        epsilon=plan.epsilon if recipe.is_private else "",
-        delta=plan.delta,
-        metrics_epsilon=plan.metrics_epsilon,
-        retrain_of=str(order.retrain_of.pk) if order.retrain_of else "",
-    )
-    if order.version is not None:
-        TrainingDraft.objects.filter(owner=by, version=order.version).delete()
-    return run
-
-
-def _new_model(order: _Order) -> Model:
-    if not order.name:
-        raise DataError("Give the model a name.", code="no_name")
-    return Model.objects.create(
-        name=order.name,
-        dataset=order.dataset,
-        target=order.recipe.target,
-        task=order.recipe.task,
-    )
-
-
-def _require_same_question(model: Model, order: _Order) -> None:
-    asked = (order.dataset.pk, order.recipe.target, order.recipe.task)
-    if asked != (model.dataset_id, model.target, model.task):
-        raise Conflict(
-            "A new version of a model predicts the same target of the same dataset.",
-            code="another_question",
-        )
-
-
-def _recipe_row(order: _Order, *, by: Any) -> Recipe:
-    if order.retrain_of is not None:
-        return order.retrain_of.recipe
-    return Recipe.objects.create(spec=order.recipe.to_dict(), created_by=by)
 
 
 def has_run_before(job: Job) -> bool:
@@ -335,36 +218,6 @@ def grants_of(model: Model) -> QuerySet[Grant]:
     """Live grants to users on the model."""
     live = Grant.objects.live().filter(model=model, user__isnull=False)
     return live.select_related("user", "given_by")
-
-
-def download(*, model_version: ModelVersion, by: Any) -> Iterator[bytes]:
-    """The model file, on the record. For managers and those who may use the model.
-
-    Raises NotAllowed, Conflict or KeyDestroyed before the first byte.
-    """
-    if not ModelVersion.objects.usable_by(by).filter(pk=model_version.pk).exists():
-        audit.record(actor=by, action="model_version.refuse", target=model_version)
-        raise NotAllowed("You may look at this model, but not take its file.")
-    if model_version.erased_at is not None:
-        raise Conflict("This model was erased.", code="erased")
-    pieces = artefacts.chunks(model_version)
-    with transaction.atomic():
-        if model_version.run.privacy == Privacy.NONE:
-            ledger.note_uncovered_release(
-                ledgers=_accounts(model_version.run, None),
-                by=by,
-                recipient=by.username,
-                purpose="download model",
-                note=f"the file of {model_version}, trained without privacy",
-                run_id=model_version.run.job_id,
-            )
-        audit.record(
-            actor=by,
-            action="model_version.download",
-            target=model_version,
-            sha256=model_version.artefact_sha256,
-        )
-    return pieces
 
 
 def again(*, job: Job, by: Any) -> Job:

@@ -13,31 +13,52 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from jobs.states import State
 from privacyhub.accounts.roles import NotAllowed
-from privacyhub.anonymization import family, hierarchies, narration, reading, services
-from privacyhub.anonymization.models import AnonymizationRun
+from privacyhub.anonymization import (
+    family,
+    hierarchies,
+    narration,
+    policies,
+    policy_seals,
+    policy_templates,
+    reading,
+    services,
+    utility,
+)
+from privacyhub.anonymization.models import AnonymizationRun, PolicyTemplate
 from privacyhub.anonymization.policies import AUTOMATIC
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Version
+from privacyhub.datasets.services import require_open
 from privacyhub.engines.anonymize import AnonymizeError
+from privacyhub.governance import keys
 from privacyhub.web import anonymization_figures as figures
 from privacyhub.web import anonymization_form as forms
 from privacyhub.web import hierarchies as hierarchy_pages
+from privacyhub.web import policy_templates as template_pages
+from privacyhub.web import risk_pages
 from privacyhub.web.flash import explained
+
+MOST_ALTERNATIVES = 8
 
 
 @require_http_methods(["GET", "POST"])
 def anonymize(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Choose hierarchies, models and limits; see how risky the columns are."""
     version = _managed(request, pk)
+    with explained(request) as outcome:
+        require_open(version)
+    if not outcome.ok:
+        return redirect("web:version", pk=version.pk)
     if request.method == "POST":
         form = forms.of_request(version, request.POST, user=request.user)
         if "add_model" in request.POST or "remove" in request.POST:
             return _form_page(request, form)  # without JavaScript
         return _submitted(request, form)
-    earlier = _earlier(request, version)
-    if earlier is None:
+    policy = _started_from(request, version)
+    if policy is None:
         return _form_page(request, forms.fresh(version, user=request.user))
-    filled = forms.of_policy(version, earlier.policy, user=request.user)
+    filled = forms.of_policy(version, policy, user=request.user)
+    filled.notes = policy_templates.differences(version=version, policy=policy)
     return _form_page(request, filled)
 
 
@@ -62,6 +83,7 @@ def _form_page(
         "form": form,
         "version": form.version,
         "releases": family.releases(form.version),
+        "templates": PolicyTemplate.objects.visible_to(request.user),
         "visible": set(
             Version.objects.visible_to(request.user).values_list("pk", flat=True)
         ),
@@ -69,14 +91,34 @@ def _form_page(
     return render(request, "anonymization/anonymize.html", context, status=status)
 
 
-def _earlier(request: HttpRequest, version: Version) -> AnonymizationRun | None:
-    """The run whose policy the form starts from (`?from=`)."""
+def _started_from(request: HttpRequest, version: Version) -> dict[str, Any] | None:
+    """The policy that the form starts from: a run's (`?from=`) or a template's."""
+    runs = AnonymizationRun.objects.visible_to(request.user)
+    run = runs.filter(pk=_id(request, "from"), version__dataset=version.dataset_id)
+    templates = PolicyTemplate.objects.visible_to(request.user)
+    template = templates.filter(pk=_id(request, "template"))
+    earlier = run.select_related("version__key").first()
+    if earlier is not None:
+        return _typed(earlier)
+    found = template.first()
+    return None if found is None else found.policy
+
+
+def _typed(run: AnonymizationRun) -> dict[str, Any]:
+    """A run's policy as it was typed; without a value whose version was erased."""
+    models = run.policy["models"]
     try:
-        wanted = UUID(request.GET.get("from", ""))
+        models = policy_seals.opened(models, version=run.version)
+    except keys.KeyDestroyed:
+        models = policy_seals.without(models)
+    return {**run.policy, "models": models}
+
+
+def _id(request: HttpRequest, name: str) -> UUID | None:
+    try:
+        return UUID(request.GET.get(name, ""))
     except ValueError:
         return None
-    runs = AnonymizationRun.objects.visible_to(request.user)
-    return runs.filter(pk=wanted, version__dataset=version.dataset_id).first()
 
 
 @require_POST
@@ -85,6 +127,14 @@ def anonymize_models(request: HttpRequest, pk: UUID) -> HttpResponse:
     version = _managed(request, pk)
     form = forms.of_request(version, request.POST, user=request.user)
     return render(request, "anonymization/models.html", {"form": form})
+
+
+@require_POST
+def anonymize_columns(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The columns with the fields of the treatments that were chosen."""
+    version = _managed(request, pk)
+    form = forms.of_request(version, request.POST, user=request.user)
+    return render(request, "anonymization/columns.html", {"form": form})
 
 
 @require_POST
@@ -170,16 +220,25 @@ def _outcome(
         "result": told,
         "loss_figure": figures.column_loss(told),
         "sizes_figure": figures.class_sizes(told),
+        "utility_figure": figures.utility(told),
         "space_figure": figures.solution_space(told, pick=manages),
         "attackers": narration.attackers(told),
         "explanation": narration.explain(told),
+        "score": narration.score_text(told, told["score"]),
+        "picked_score": picked and narration.score_text(told, picked["score"]),
+        "utility": told.get("utility"),
+        "utility_lines": (
+            utility.sentences(told["utility"]) if told.get("utility") else []
+        ),
+        "others_apply": _others_apply(run),
+        "alternatives": _alternatives(told),
         "joint": narration.joint(told),
         "joint_is_worse": bool(told["joint"] and any(told["joint"]["rows_below"][-1:])),
         "others": [r for r in family.releases(run.version) if r.pk != run.release_id],
         "applied": services.applied_from(run),
         "picked": picked,
         "suppressed_hint": (
-            f"{told['suppressed'] / told['rows']:.2%} of {told['rows']:,}; "
+            f"{told['suppressed'] / max(told['rows'], 1):.2%} of {told['rows']:,}; "
             f"limit {told['limit']:,}"
         ),
         "space_summary": _space_summary(told),
@@ -195,6 +254,33 @@ def _outcome(
             for name, level in zip(told["columns"], levels, strict=True)
         ],
     }
+
+
+def _others_apply(run: AnonymizationRun) -> bool:
+    """Whether the run has other solutions that could be released."""
+    policy = run.policy
+    full = policy.get("method", policies.FULL_DOMAIN) == policies.FULL_DOMAIN
+    return full and not policies.is_dp(policy)
+
+
+def _alternatives(told: dict[str, Any]) -> list[dict[str, Any]]:
+    """The best nodes besides the one that was taken: the plot without a mouse."""
+    taken = list(told["levels"].values())
+    holding = [
+        (index, node)
+        for index, node in enumerate(told["nodes"])
+        if node["score"] is not None and node["levels"] != taken
+    ]
+    ranked = sorted(holding, key=lambda pair: pair[1]["score"])[:MOST_ALTERNATIVES]
+    return [
+        {
+            "index": index,
+            "levels": figures.levels_text(told, node["levels"]),
+            "suppressed": node["suppressed"],
+            "score": narration.score_text(told, node["score"]),
+        }
+        for index, node in ranked
+    ]
 
 
 def _space_summary(told: dict[str, Any]) -> str:
@@ -266,9 +352,10 @@ def anonymization_apply(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @require_GET
 def anonymization_policy(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """The policy as a JSON file; it holds no values."""
+    """The policy as a JSON file; it holds no values of the data."""
     run = _run(request, pk)
     policy = {key: value for key, value in run.policy.items() if key != "apply"}
+    policy["models"] = policy_seals.without(policy["models"])
     name = f"policy-{run.pk}.json"
     return JsonResponse(
         policy,
@@ -303,6 +390,7 @@ _FORM, _RUN = "versions/<uuid:pk>/anonymize/", "anonymizations/<uuid:pk>/"
 urlpatterns = [
     path(_FORM, anonymize, name="anonymize"),
     path(f"{_FORM}models/", anonymize_models, name="anonymize_models"),
+    path(f"{_FORM}columns/", anonymize_columns, name="anonymize_columns"),
     path(f"{_FORM}risk/", anonymize_risk, name="anonymize_risk"),
     path(f"{_FORM}hierarchy/", anonymize_hierarchy, name="anonymize_hierarchy"),
     path(
@@ -314,4 +402,6 @@ urlpatterns = [
     path(f"{_RUN}apply/", anonymization_apply, name="anonymization_apply"),
     path(f"{_RUN}policy.json", anonymization_policy, name="anonymization_policy"),
     *hierarchy_pages.urlpatterns,
+    *risk_pages.urlpatterns,
+    *template_pages.urlpatterns,
 ]

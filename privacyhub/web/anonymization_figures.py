@@ -13,13 +13,18 @@ def column_loss(outcome: Outcome) -> dict[str, Any] | None:
     losses = outcome["column_loss"]
     if not losses:
         return None
+    bits = outcome.get("score_unit") == "bits"
     ranked = sorted(losses.items(), key=lambda item: item[1])
     return {
         "kind": "bar",
         "horizontal": True,
         "categories": [name for name, _ in ranked],
         "series": [{"name": "Lost", "values": [loss for _, loss in ranked]}],
-        "x": {"title": "Detail lost", "percent": True, "range": [0, 1]},
+        "x": (
+            {"title": "Bits lost"}
+            if bits
+            else {"title": "Detail lost", "percent": True, "range": [0, 1]}
+        ),
         "y": {"title": "Column"},
     }
 
@@ -65,10 +70,13 @@ def solution_space(outcome: Outcome, *, pick: bool) -> dict[str, Any]:
             point["url"] = f"?node={index}#another"
         points.append(point)
     limit = outcome["limit"] / total
+    unit = outcome.get("score_unit", "")
     return {
         "kind": "scatter",
         "x": {"title": "Rows that must be suppressed", "percent": True},
-        "y": {"title": "Loss", "percent": True},
+        "y": (
+            {"title": f"Loss, {unit}"} if unit else {"title": "Loss", "percent": True}
+        ),
         "points": points,
         "vlines": [{"x": limit, "label": "limit"}],
     }
@@ -86,3 +94,49 @@ def _note(node: Mapping[str, Any], *, optimum: bool) -> str:
     if node["score"] is None:
         return f"{node['suppressed']:,} rows; its loss is at least this"
     return f"{node['suppressed']:,} rows suppressed"
+
+
+def utility(outcome: Outcome) -> dict[str, Any] | None:
+    """What is left of each column, the least first; None for runs of long ago."""
+    told = outcome.get("utility")
+    if not told or not told["columns"]:
+        return None
+    ranked = sorted(told["columns"], key=lambda one: -one["kept"])
+    return {
+        "kind": "bar",
+        "horizontal": True,
+        "categories": [one["column"] for one in ranked],
+        "series": [{"name": "Left", "values": [one["kept"] for one in ranked]}],
+        "x": {"title": "Information left", "percent": True, "range": [0, 1]},
+        "y": {"title": "Column"},
+    }
+
+
+def report_sizes(report: Any) -> dict[str, Any]:
+    """Rows by the size of their group; for a release, before and after."""
+    series = [{"name": "Now", "counts": [one["rows"] for one in report.sizes]}]
+    if report.sizes_before is not None:
+        before = [one["rows"] for one in report.sizes_before]
+        series = [{"name": "Before", "counts": before}, series[0] | {"name": "After"}]
+    return {
+        "kind": "histogram",
+        "bins": [one["size"] for one in report.sizes],
+        "series": series,
+        "x": {"title": "Rows that look the same"},
+        "y": {"title": "Rows"},
+    }
+
+
+def column_shares(shares: Mapping[str, float]) -> dict[str, Any] | None:
+    """How often each column takes part in a minimal unique set."""
+    ranked = sorted(shares.items(), key=lambda item: item[1])
+    if not any(share for _, share in ranked):
+        return None
+    return {
+        "kind": "bar",
+        "horizontal": True,
+        "categories": [name for name, _ in ranked],
+        "series": [{"name": "Takes part", "values": [share for _, share in ranked]}],
+        "x": {"title": "Of all minimal unique sets", "percent": True, "range": [0, 1]},
+        "y": {"title": "Column"},
+    }

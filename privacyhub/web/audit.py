@@ -7,13 +7,20 @@ from typing import Any
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    JsonResponse,
+    StreamingHttpResponse,
+)
 from django.shortcuts import render
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 
 from privacyhub.accounts.roles import Permission
 from privacyhub.governance import audit as trail
+from privacyhub.governance import heads
+from privacyhub.governance.verification import verify
 
 PAGE = 50
 
@@ -42,7 +49,14 @@ def audit(request: HttpRequest) -> HttpResponse:
     lines = trail.select(**_wanted(form))
     page = Paginator(lines, PAGE).get_page(request.GET.get("page"))
     filtered = any(form.data.get(name) for name in form.fields)
-    context = {"form": form, "page_obj": page, "filtered": filtered}
+    context = {
+        "form": form,
+        "page_obj": page,
+        "filtered": filtered,
+        "head": heads.hub(),
+        "public_key": heads.public_key(),
+        "fingerprint": heads.fingerprint(),
+    }
     return render(request, "audit/audit.html", context)
 
 
@@ -53,9 +67,22 @@ def _wanted(form: FilterForm) -> dict[str, Any]:
 
 @require_safe
 def audit_verify(request: HttpRequest) -> HttpResponse:
-    """Recomputes the whole chain: a part of the page that loads by itself."""
+    """Recomputes every chain: a part of the page that loads by itself."""
     _require_reader(request)
-    return render(request, "audit/verified.html", {"bad": trail.first_bad_row()})
+    return render(request, "audit/verified.html", {"told": verify()})
+
+
+@require_safe
+def audit_head(request: HttpRequest) -> HttpResponse:
+    """The trail's end, signed, as a file to keep elsewhere."""
+    _require_reader(request)
+    signed = heads.audit_head()
+    name = f"audit-head-{signed['statement']['sequence']}.json"
+    return JsonResponse(
+        signed,
+        json_dumps_params={"indent": 1},
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
 
 
 @require_safe
@@ -83,5 +110,6 @@ def _require_reader(request: HttpRequest) -> None:
 urlpatterns: list[URLPattern] = [
     path("audit/", audit, name="audit"),
     path("audit/verify/", audit_verify, name="audit_verify"),
+    path("audit/head/", audit_head, name="audit_head"),
     path("audit/export/", audit_csv, name="audit_csv"),
 ]

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
-from django.db.models import Count
+from django.core.paginator import Page, Paginator
+from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from jobs import registry, services
-from jobs.models import Job, Worker
+from jobs import overview, registry, services
+from jobs.models import Job, JobQuerySet
+from jobs.queues import Queue
 from jobs.states import TERMINAL, State
 from privacyhub.governance import audit, statement
 from privacyhub.web.flash import explained
@@ -27,6 +27,7 @@ _TABS = {
     "all": ("All", tuple(State.values)),
     "queued": ("Queued", (State.QUEUED,)),
     "running": ("Running", (State.RUNNING,)),
+    "stuck": ("Stuck", (State.RUNNING,)),
     "ended": ("Ended", tuple(TERMINAL)),
 }
 # Where a kind's result is shown: the page, and the result's key that names it.
@@ -35,6 +36,8 @@ _RESULTS = {
     "anonymize": ("web:anonymization", "run", "Open the anonymization"),
     "train": ("web:model_version", "model_version", "Open the model"),
     "assess": ("web:model_version", "model_version", "Open the model"),
+    "assess_groups": ("web:model_version", "model_version", "Open the model"),
+    "export": ("web:model_version", "model_version", "Open the model"),
     "predict": ("web:predict", "model_version", "Open the predictions"),
     "correct": ("web:feedback_detail", "feedback", "Open the feedback"),
 }
@@ -44,44 +47,58 @@ _RESULTS = {
 def jobs(request: HttpRequest) -> HttpResponse:
     """The board. The number of queries does not depend on the number of jobs."""
     visible = Job.objects.visible_to(request.user)
-    kind = request.GET.get("kind", "")
-    if kind in registry.kinds():
+    kind = _one_of(registry.kinds(), request.GET.get("kind"))
+    queue = _one_of([name.value for name in Queue], request.GET.get("queue"))
+    tab = _one_of(_TABS, request.GET.get("tab")) or "all"
+    if kind:
         visible = visible.filter(kind=kind)
-    tab = request.GET.get("tab", "all")
-    tab = tab if tab in _TABS else "all"
-    counts = dict(visible.values_list("state").annotate(Count("pk")).order_by())
-    shown = visible.filter(state__in=_TABS[tab][1]).select_related("owner")
+    if queue:
+        visible = visible.filter(queue=queue)
+    counts = _counts(visible)
     context = {
         "tabs": [
-            {
-                "key": key,
-                "label": label,
-                "count": sum(counts.get(state, 0) for state in states),
-            }
-            for key, (label, states) in _TABS.items()
+            {"key": key, "label": label, "count": counts[key]}
+            for key, (label, _) in _TABS.items()
         ],
         "tab": tab,
         "kind": kind,
         "kinds": registry.kinds(),
-        "page_obj": Paginator(shown.defer("trace", "spec"), PAGE).get_page(
-            request.GET.get("page")
-        ),
-        "live": any(counts.get(state) for state in (State.QUEUED, State.RUNNING)),
-        "workers": _workers(),
+        "queue": queue,
+        "queue_names": [name.value for name in Queue],
+        "page_obj": _page(visible, tab, counts[tab], request.GET.get("page")),
+        "live": bool(counts["queued"] or counts["running"]),
+        "board": overview.overview() if _sees_the_queues(request.user) else None,
+        "workers": overview.workers() if not _sees_the_queues(request.user) else None,
     }
     return render(request, "jobs/jobs.html", context)
 
 
-def _workers() -> list[dict[str, Any]]:
-    alive_since = timezone.now() - settings.JOB_LEASE
-    return [
-        {
-            "worker": worker,
-            "alive": worker.seen_at > alive_since,
-            "queues": worker.queues.replace(",", ", "),
-        }
-        for worker in Worker.objects.order_by("name")[:50]
-    ]
+def _one_of(known: Iterable[str], asked: str | None) -> str:
+    return asked if asked in set(known) else ""
+
+
+def _counts(visible: JobQuerySet) -> dict[str, int]:
+    by_state = dict(visible.values_list("state").annotate(Count("pk")).order_by())
+    counts = {
+        key: sum(by_state.get(state, 0) for state in states)
+        for key, (_, states) in _TABS.items()
+    }
+    return counts | {"stuck": visible.lost().count()}
+
+
+def _page(visible: JobQuerySet, tab: str, count: int, number: str | None) -> Page[Job]:
+    shown = visible.lost() if tab == "stuck" else visible
+    if tab not in {"all", "stuck"}:
+        shown = shown.filter(state__in=_TABS[tab][1])
+    shown = shown.select_related("owner").defer("trace", "spec", "result", "message")
+    paginator = Paginator(shown, PAGE)
+    paginator.count = count  # known already
+    return paginator.get_page(number)
+
+
+def _sees_the_queues(user: Any) -> bool:
+    """Figures over everyone's jobs: for those who run or watch the hub."""
+    return not user.is_analyst
 
 
 @require_safe
@@ -110,15 +127,25 @@ def _context(request: HttpRequest, found: Job) -> dict[str, Any]:
         "may_repeat": is_owner and ended_badly and registry.kind(found.kind).again,
         "has_trace": _reads_traces(user) and bool(found.trace),
         "before": _before(found) if queued else 0,
-        "no_worker": queued and not any(told["alive"] for told in _workers()),
+        "no_worker": queued and not _has_worker(found),
         "announcement": f"{found.title}: {found.get_state_display()}, {found.stage}",
     }
+
+
+def _has_worker(found: Job) -> bool:
+    return any(
+        worker.is_alive and found.queue in worker.queues
+        for worker in overview.workers()
+    )
 
 
 def _before(found: Job) -> int:
     """Jobs that wait in the same queue and come first."""
     waiting = Job.objects.claimable().filter(queue=found.queue)
-    return waiting.filter(created_at__lt=found.created_at).count()
+    return waiting.filter(
+        Q(priority__gt=found.priority)
+        | Q(priority=found.priority, created_at__lt=found.created_at)
+    ).count()
 
 
 def _result(found: Job) -> dict[str, str] | None:

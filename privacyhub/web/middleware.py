@@ -1,9 +1,12 @@
-"""What holds for every answer: none is kept, and refused access is on record."""
+"""What holds for every request: none is kept, refusals are on record, idle ends."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+from django.conf import settings
+from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 
 from privacyhub.accounts import services
@@ -47,3 +50,31 @@ class RefusedAccess:
                 object_id=named.kwargs["pk"],
             )
         return response
+
+
+class IdleSessions:
+    """Ends a session that nobody used for `SESSION_IDLE`.
+
+    What an open page asks for by itself, to stay current, is no use of it.
+    """
+
+    _USED_AT = "used_at"
+    _WRITTEN_AT_MOST_EVERY = 60.0  # seconds
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        by_itself = "HX-Request" in request.headers and request.method == "GET"
+        if request.user.is_authenticated:
+            now = time.time()
+            idle = now - request.session.get(self._USED_AT, now)
+            if idle > settings.SESSION_IDLE.total_seconds():
+                logout(request)
+                if by_itself:  # else the sign-in form would be put into the page
+                    return HttpResponse(status=204, headers={"HX-Refresh": "true"})
+            elif self._USED_AT not in request.session or (
+                idle > self._WRITTEN_AT_MOST_EVERY and not by_itself
+            ):
+                request.session[self._USED_AT] = now
+        return self._get_response(request)

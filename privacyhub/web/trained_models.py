@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC
 from typing import Any
 
@@ -18,14 +19,14 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from privacyhub.api.trained_models import model_file as file_response
+from privacyhub.api import model_files
 from privacyhub.assessment import evaluation
 from privacyhub.assessment.models import Assessment, Report
 from privacyhub.datasets import services as datasets
 from privacyhub.datasets.models import Dataset, Version, VersionKind
 from privacyhub.feedback.models import Feedback
 from privacyhub.governance import grants
-from privacyhub.training import recipes, services
+from privacyhub.training import artefacts, exports, recipes, services
 from privacyhub.training.forms import ModelShareForm
 from privacyhub.training.models import Model, ModelVersion, TrainingRun
 from privacyhub.web import model_figures
@@ -106,6 +107,8 @@ def model_version(request: HttpRequest, pk: Any) -> HttpResponse:
         "steward": steward,
         "manages": manages.exists(),
         "usable": _usable(request.user, version.model),
+        "offers": exports.offers(version),
+        "public_key": base64.b64encode(artefacts.public_key()).decode(),
         "rows": model_figures.metric_rows(released, exact),
         "released_charts": model_figures.charts(
             released,
@@ -128,7 +131,33 @@ def model_file(request: HttpRequest, pk: Any) -> StreamingHttpResponse | HttpRes
     """The model file as a download; it is on the audit trail."""
     version = get_object_or_404(_versions(request.user), pk=pk)
     with explained(request):
-        return file_response(version=version, by=request.user)
+        return model_files.model_file(version=version, by=request.user)
+    return redirect("web:model_version", pk)
+
+
+@require_POST
+def model_export(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Have the version made in another program's format."""
+    version = get_object_or_404(_versions(request.user), pk=pk)
+    with explained(request):
+        offer = exports.request(
+            model_version=version,
+            form=request.POST.get("format", ""),
+            by=request.user,
+        )
+        if offer.job is not None:
+            return redirect("web:job", offer.job.pk)
+    return redirect("web:model_version", pk)
+
+
+@require_safe
+def model_export_file(
+    request: HttpRequest, pk: Any, form: str
+) -> StreamingHttpResponse | HttpResponse:
+    """An export as a download; it is on the audit trail."""
+    version = get_object_or_404(_versions(request.user), pk=pk)
+    with explained(request):
+        return model_files.export_file(version=version, form=form, by=request.user)
     return redirect("web:model_version", pk)
 
 
@@ -271,6 +300,12 @@ urlpatterns = [
     ),
     path("model-versions/<uuid:pk>/", model_version, name="model_version"),
     path("model-versions/<uuid:pk>/file/", model_file, name="model_file"),
+    path("model-versions/<uuid:pk>/exports/", model_export, name="model_export"),
+    path(
+        "model-versions/<uuid:pk>/exports/<slug:form>/",
+        model_export_file,
+        name="model_export_file",
+    ),
     path("model-versions/<uuid:pk>/assess/", model_assess, name="model_assess"),
     path("model-versions/<uuid:pk>/retrain/", model_retrain, name="model_retrain"),
 ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from uuid import UUID, uuid4
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
@@ -11,22 +14,29 @@ from django.urls import path, reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from privacyhub.datasets import services as datasets
+from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Role, Version
 from privacyhub.governance import ledger
-from privacyhub.training import recipes, services
+from privacyhub.training import curves, recipes, services, sweeps
 from privacyhub.training.forms import (
     DataForm,
     PrivacyForm,
     TargetForm,
     recipe_request,
+    sweep_request,
 )
-from privacyhub.training.models import Model
+from privacyhub.training.models import Model, Sweep, TrainingRun
 from privacyhub.training.plans import unit_in_words
+from privacyhub.training.recipe_settings import SettingError
+from privacyhub.web import sweep_figures
 from privacyhub.web.flash import explained
+from privacyhub.web.model_figures import epsilon_over_steps
 
 _LABELS = ("Data and unit", "Target", "Privacy", "Review")
 _TEMPLATES = ("data", "target", "privacy", "review")
 PRICED_STEP = 3
+_FIELDS = {"no_reason": "reason", "tuning": "search_learning_rate"}
+_PLAIN_FIELDS = {"__all__", "privacy", "epsilon", "metrics_epsilon", "reason"}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -38,6 +48,8 @@ def train(request: HttpRequest, pk: Any) -> HttpResponse:
     if not outcome.ok:
         return redirect("web:version", version.pk)
     draft = services.draft_of(version=version, by=request.user)
+    if request.method == "POST" and not draft and "submission" in request.POST:
+        return redirect(_submitted(request) or _address(version, 1))
     step = _step(request, draft)
     if step == len(_LABELS):
         return _review(request, version, draft)
@@ -47,7 +59,11 @@ def train(request: HttpRequest, pk: Any) -> HttpResponse:
         if _hold_together(request, version, draft | answers, form, step):
             services.keep_draft(version=version, by=request.user, answers=answers)
             return redirect(_address(version, step + 1))
-    context = _context(version, step) | {"form": form, "draft": draft}
+    context = _context(version, step) | {
+        "form": form,
+        "draft": draft,
+        "advanced_errors": bool(set(form.errors) - _PLAIN_FIELDS),
+    }
     if step == 1:
         context |= _data_context(version)
     return render(request, f"training/{_TEMPLATES[step - 1]}.html", context)
@@ -66,11 +82,47 @@ def _hold_together(
     """
     if step == 1:
         return True
-    with explained(request, form) as outcome:
-        recipe = recipes.build(version=version, request=recipe_request(answers))
+    with explained(request, form), _at_its_field(form):
         if step >= PRICED_STEP:
-            services.price(version=version, recipe=recipe)
-    return outcome.ok
+            _priced(version, answers)
+        else:
+            recipes.build(version=version, request=recipe_request(answers))
+    return not form.errors
+
+
+@contextmanager
+def _at_its_field(form: forms.Form) -> Iterator[None]:
+    """A refusal that names a field of the form is told there."""
+    try:
+        yield
+    except DataError as error:
+        setting = error.setting if isinstance(error, SettingError) else ""
+        field = setting or _FIELDS.get(error.code, error.code)
+        if field not in form.fields:
+            raise
+        form.add_error(field, error.message)
+
+
+def _priced(version: Version, answers: dict[str, Any]) -> dict[str, Any]:
+    """The recipe that the answers ask for and its price, or the sweep's.
+
+    Reads declarations and the ledger, no row.
+    """
+    recipe = recipes.build(version=version, request=recipe_request(answers))
+    context: dict[str, Any] = {"recipe": recipe}
+    asked = sweep_request(answers)
+    if asked is None:
+        quote = services.price(version=version, recipe=recipe)
+        return context | {
+            "quote": quote,
+            "epsilon_figure": epsilon_over_steps(quote.plan.to_dict()),
+        }
+    epsilons, with_bare = asked
+    runs = sweeps.recipes_of(recipe=recipe, epsilons=epsilons, with_bare=with_bare)
+    return context | {
+        "recipes": runs,
+        "sweep": sweeps.price(version=version, recipes=runs),
+    }
 
 
 @require_GET
@@ -89,12 +141,31 @@ def train_price(request: HttpRequest, pk: Any) -> HttpResponse:
     form = PrivacyForm(request.POST)
     context: dict[str, Any] = {"version": version, "form": form}
     if form.is_valid():
-        answers = draft | form.answers
-        with explained(request, form):
-            recipe = recipes.build(version=version, request=recipe_request(answers))
-            context["quote"] = services.price(version=version, recipe=recipe)
-            context["recipe"] = recipe
+        with explained(request, form), _at_its_field(form):
+            context |= _priced(version, draft | form.answers)
     return render(request, "training/_price.html", context)
+
+
+@require_POST
+def train_curve(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Utility against epsilon on simulated rows, for the answers so far."""
+    version = _version(request, pk)
+    draft = services.draft_of(version=version, by=request.user)
+    form = PrivacyForm(request.POST)
+    context: dict[str, Any] = {}
+    if form.is_valid():
+        with explained(request, form):
+            answers = draft | form.answers
+            recipe = recipes.build(version=version, request=recipe_request(answers))
+            quote = services.price(version=version, recipe=recipe)
+            curve = curves.curve_of(recipe=recipe, plan=quote.plan)
+            if curve is not None:
+                context = {
+                    "curve": curve,
+                    "recipe": recipe,
+                    "figure": sweep_figures.simulated(curve),
+                }
+    return render(request, "training/_curve.html", context)
 
 
 def _review(
@@ -102,27 +173,57 @@ def _review(
 ) -> HttpResponse:
     form = forms.Form(request.POST)
     form.is_valid()
-    context = _context(version, len(_LABELS)) | {"draft": draft, "form": form}
+    context = _context(version, len(_LABELS)) | {
+        "draft": draft,
+        "form": form,
+        "submission": _submission(request),
+    }
     with explained(request, form) as outcome:
-        recipe = recipes.build(version=version, request=recipe_request(draft))
-        context |= {
-            "recipe": recipe,
-            "searched": sorted(recipe.searched),
-            "quote": services.price(version=version, recipe=recipe),
-        }
+        context |= _priced(version, draft)
+        context["searched"] = sorted(context["recipe"].searched)
         if request.method == "POST":
-            model = Model.objects.filter(pk=draft.get("model") or None).first()
-            run = services.submit(
-                version=version,
-                recipe=recipe,
-                by=request.user,
-                name=draft.get("name", ""),
-                reason=draft.get("reason") or "",
-                model=model,
-            )
-            return redirect("web:job", run.job_id)
+            return redirect(_submit(request, version, draft, context))
     status = 200 if outcome.ok else 409
     return render(request, "training/review.html", context, status=status)
+
+
+def _submission(request: HttpRequest) -> UUID:
+    """The id of what the review page submits: sent twice, it is made once."""
+    try:
+        return UUID(request.POST.get("submission", ""))
+    except ValueError:
+        return uuid4()
+
+
+def _submitted(request: HttpRequest) -> str:
+    """Where a submission leads that was made before, by an earlier click."""
+    made = _submission(request)
+    if Sweep.objects.filter(pk=made, owner=request.user).exists():
+        return reverse("web:sweep", args=[made])
+    run = TrainingRun.objects.filter(pk=made, owner=request.user).first()
+    return reverse("web:job", args=[run.job_id]) if run else ""
+
+
+def _submit(
+    request: HttpRequest,
+    version: Version,
+    draft: dict[str, Any],
+    context: dict[str, Any],
+) -> str:
+    """Queue what the draft asks for; the address that shows it."""
+    asked: dict[str, Any] = {
+        "version": version,
+        "by": request.user,
+        "name": draft.get("name", ""),
+        "reason": draft.get("reason") or "",
+        "model": Model.objects.filter(pk=draft.get("model") or None).first(),
+    }
+    made = context["submission"]
+    if "sweep" in context:
+        sweep = sweeps.submit(recipes=context["recipes"], sweep_id=made, **asked)
+        return reverse("web:sweep", args=[sweep.pk])
+    run = services.submit(recipe=context["recipe"], run_id=made, **asked)
+    return reverse("web:job", args=[run.job_id])
 
 
 def _version(request: HttpRequest, pk: Any) -> Version:
@@ -209,4 +310,5 @@ urlpatterns = [
     path("versions/<uuid:pk>/train/", train, name="train"),
     path("versions/<uuid:pk>/train/target/", train_target, name="train_target"),
     path("versions/<uuid:pk>/train/price/", train_price, name="train_price"),
+    path("versions/<uuid:pk>/train/curve/", train_curve, name="train_curve"),
 ]

@@ -30,7 +30,7 @@ SPRITE = "vendor/tabler-icons-3.51.0/icons.svg"
 # Pages that lie below an entry of the navigation without having its address.
 _BELOW = {
     "web:datasets": ("/versions/", "/anonymizations/", "/hierarchies/"),
-    "web:models": ("/model-versions/",),
+    "web:models": ("/model-versions/", "/sweeps/"),
     "web:settings": ("/users/", "/password/"),
 }
 
@@ -71,6 +71,12 @@ def odds(value: object) -> str:
 def bytes_(value: object) -> str:
     """1234567 -> '1.2 MB'."""
     return formats.bytes_text(value=value)
+
+
+@register.filter
+def named(value: str) -> str:
+    """The name of a kind: 'assess_groups' -> 'Assess groups'."""
+    return value.replace("_", " ").capitalize()
 
 
 @register.filter

@@ -23,7 +23,8 @@ from privacyhub.assessment import report_pdf
 
 LOGS = Path(settings.VAR_DIR) / "log"
 READY_WITHIN = 60.0
-GRACE = 25.0
+# A worker gives back what it cannot end; then it is ended.
+GRACE = (settings.JOB_DRAIN + settings.JOB_DRAIN_GRACE).total_seconds() + 10
 
 
 class Hub:

@@ -1,0 +1,153 @@
+"""What models need besides numbers, loaded in the worker: subsets, populations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from privacyhub.anonymization import hierarchies, policy_models
+from privacyhub.anonymization.vocabulary import Need
+from privacyhub.datasets import tables
+from privacyhub.datasets.errors import Conflict, DataError
+from privacyhub.datasets.models import Version
+from privacyhub.datasets.services import require_open
+from privacyhub.engines import anonymize as an
+from privacyhub.engines.anonymize.hierarchies import as_text
+from privacyhub.engines.anonymize.subsets import rows_of
+from privacyhub.engines.tables import ROW_ID
+
+Mask = NDArray[np.bool_]
+Inputs = dict[int, dict[Need, Any]]
+
+
+def versions_of(policy: Mapping[str, Any]) -> list[Version]:
+    """The versions that the policy's models read besides its own; open ones only."""
+    found = []
+    for pk in dict.fromkeys(policy_models.versions_named(policy["models"])):
+        version = Version.objects.filter(pk=UUID(pk)).first()
+        if version is None:
+            raise Conflict("A version that a model names is gone.", code="no_version")
+        require_open(version)
+        found.append(version)
+    return found
+
+
+def load(
+    frame: pl.DataFrame, *, policy: Mapping[str, Any], columns: list[str]
+) -> Inputs:
+    """By place of a model, what it needs; `columns` are the quasi-identifiers.
+
+    `frame` holds the rows as the search will see them, `ROW_ID` included. Raises
+    DataError where a subset or a population does not fit.
+    """
+    others = {str(version.pk): version for version in versions_of(policy)}
+    found: Inputs = {}
+    for place, entry in enumerate(policy["models"]):
+        needs: dict[Need, Any] = {}
+        if "hierarchy" in entry:
+            name = entry["column"]
+            needs[Need.HIERARCHY] = hierarchies.of_column(
+                hierarchy=entry["hierarchy"], values=frame[name], column=name
+            )
+        if "subset" in entry:
+            needs[Need.SUBSET] = _subset(entry["subset"], frame=frame, others=others)
+        if entry.get("population") and isinstance(entry["population"], Mapping):
+            needs[Need.POPULATION] = _population(
+                entry["population"], columns=columns, others=others
+            )
+        if needs:
+            found[place] = needs
+    return found
+
+
+def population_of(inputs: Inputs) -> pl.DataFrame | None:
+    """The listed population that a model brings; hierarchies must place its values."""
+    for needs in inputs.values():
+        table = needs.get(Need.POPULATION)
+        if isinstance(table, pl.DataFrame):
+            return table
+    return None
+
+
+def _subset(
+    entry: Mapping[str, Any], *, frame: pl.DataFrame, others: Mapping[str, Version]
+) -> Mask:
+    if "version" in entry:
+        mask = _rows_of_version(others[entry["version"]], frame=frame)
+    else:
+        mask = compared(
+            frame[entry["column"]], comparison=entry["is"], value=entry["value"]
+        )
+    if not mask.any():
+        raise DataError("The subset of the rows is empty.", code="empty_subset")
+    return mask
+
+
+def _rows_of_version(version: Version, *, frame: pl.DataFrame) -> Mask:
+    """By row id within a family; else by the values of the columns that both have."""
+    ids = tables.load(version, columns=[ROW_ID])[ROW_ID]
+    mask: Mask = frame[ROW_ID].is_in(ids.implode()).to_numpy()
+    if mask.any():
+        return mask
+    names = set(version.columns.values_list("name", flat=True))
+    common = [name for name in frame.columns if name in names and name != ROW_ID]
+    if not common:
+        raise DataError("The subset has no column of the table.", code="subset")
+    try:
+        return rows_of(tables.load(version, columns=common), frame=frame)
+    except an.AnonymizeError as error:
+        raise DataError(str(error), code="subset") from error
+
+
+def compared(series: pl.Series, *, comparison: str, value: str) -> Mask:
+    """Which rows a filter keeps; a missing cell is never kept.
+
+    Numbers are compared as numbers, everything else as text.
+    """
+    if isinstance(series.dtype, pl.Enum):  # codes, and not what they stand for
+        series = series.cast(pl.String)
+    if comparison in ("at_least", "at_most"):
+        try:
+            bound = float(value)
+        except ValueError as error:
+            raise DataError(
+                "The subset's bound must be a number.", code="subset"
+            ) from error
+        numbers = series.cast(pl.Float64, strict=False)
+        kept = numbers >= bound if comparison == "at_least" else numbers <= bound
+    else:
+        same = _equals(series, value)
+        kept = same if comparison == "equals" else ~same & series.is_not_null()
+    mask: Mask = kept.fill_null(value=False).to_numpy()
+    return mask
+
+
+def _equals(series: pl.Series, value: str) -> pl.Series:
+    if series.dtype.is_numeric():
+        try:
+            return series.cast(pl.Float64) == float(value)
+        except ValueError:
+            return pl.Series([False] * len(series), dtype=pl.Boolean)
+    return as_text(series) == value
+
+
+def _population(
+    entry: Mapping[str, Any], *, columns: list[str], others: Mapping[str, Version]
+) -> pl.DataFrame | int:
+    if "people" in entry:
+        return int(entry["people"])
+    version = others[entry["version"]]
+    names = set(version.columns.values_list("name", flat=True))
+    for name in columns:
+        if name not in names:
+            raise DataError(
+                f"The population has no column “{name}”.",
+                code="population",
+                column=name,
+            )
+    return tables.load(version, columns=columns)

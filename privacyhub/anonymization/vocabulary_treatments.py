@@ -1,0 +1,195 @@
+"""What may be done to single columns before the search, by role and kind of column.
+
+`formal` says whether a treatment keeps to a privacy model by itself; the others make
+values less exact and promise nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from privacyhub.anonymization.vocabulary_parameters import (
+    Parameter,
+    amount,
+    choice,
+    part,
+    whole,
+)
+from privacyhub.datasets.models import Role
+from privacyhub.engines import anonymize as an
+from privacyhub.engines.anonymize.numbers import FORMAL
+from privacyhub.engines.tables import Kind
+
+ZIP_DIGITS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreatmentKind:
+    """`apply(series, **parameters)` gives the new column.
+
+    It is None for what is done elsewhere: dropping, pseudonyms, which need a key, and
+    microaggregation, which takes several columns at once.
+    """
+
+    name: str
+    label: str
+    says: str
+    roles: frozenset[Role]
+    numeric: bool | None  # None: any kind
+    parameters: tuple[Parameter, ...] = ()
+    apply: Callable[..., pl.Series] | None = None
+    formal: bool = False
+
+    def fits(self, *, role: str, kind: str) -> bool:
+        numeric = Kind(kind).is_numeric
+        return role in self.roles and self.numeric in (None, numeric)
+
+
+def mask(series: pl.Series, *, side: str, characters: int) -> pl.Series:
+    """So many characters from one side become `*`; a shorter value is all hidden."""
+    text = series.cast(pl.String)
+    length = text.str.len_chars()
+    hidden = pl.Series("hidden", [characters] * len(text), dtype=pl.UInt32)
+    stars = pl.select(
+        pl.lit("*").repeat_by(pl.min_horizontal(length, hidden)).list.join("")
+    ).to_series()
+    kept = (length.cast(pl.Int64) - characters).clip(lower_bound=0)
+    if side == "right":
+        return (text.str.slice(0, kept) + stars).alias(series.name)
+    rest = text.str.slice(pl.select(pl.min_horizontal(length, hidden)).to_series())
+    return (stars + rest).alias(series.name)
+
+
+def pad_zip(series: pl.Series) -> pl.Series:
+    """Whole numbers as ZIP codes of five digits: 2139 is 02139."""
+    return series.cast(pl.String).str.zfill(ZIP_DIGITS)
+
+
+def _extremes(
+    series: pl.Series, *, bottom: float | None, top: float | None
+) -> pl.Series:
+    return an.code_extremes(series, bottom=bottom, top=top)
+
+
+_QUASI = frozenset({Role.QUASI_IDENTIFIER})
+_OTHER = frozenset({Role.SENSITIVE, Role.INSENSITIVE})
+
+TREATMENTS: dict[str, TreatmentKind] = {
+    kind.name: kind
+    for kind in (
+        TreatmentKind(
+            name="drop",
+            label="Drop",
+            says="The column is not in the release.",
+            roles=_OTHER,
+            numeric=None,
+            formal=True,
+        ),
+        TreatmentKind(
+            name="pseudonym",
+            label="Keyed pseudonym",
+            says="A random-looking name that stays the same for the same value, so "
+            "that tables of one domain can be joined. Its key lies in the key store; "
+            "destroying it cuts the link.",
+            roles=frozenset({Role.IDENTIFIER}),
+            numeric=None,
+            parameters=(
+                Parameter(name="domain", label="Domain", default="", longest=100),
+            ),
+        ),
+        TreatmentKind(
+            name="mask",
+            label="Mask characters",
+            says="Characters from one side are replaced by *.",
+            roles=frozenset({Role.IDENTIFIER, *_OTHER}),
+            numeric=False,
+            parameters=(
+                choice("side", "From the", "right", "left"),
+                whole("characters", "Characters", 4, 1),
+            ),
+            apply=mask,
+        ),
+        TreatmentKind(
+            name="zip_text",
+            label="ZIP code with leading zeros",
+            says="Whole numbers are read as ZIP codes of five digits: 2139 is 02139.",
+            roles=_QUASI | _OTHER,
+            numeric=True,
+            apply=pad_zip,
+        ),
+        TreatmentKind(
+            name="code_extremes",
+            label="Top and bottom coding",
+            says="Values beyond a bound become the bound.",
+            roles=_QUASI | _OTHER,
+            numeric=True,
+            parameters=(
+                amount("bottom", "At least", None),
+                amount("top", "At most", None),
+            ),
+            apply=_extremes,
+            formal=FORMAL["code_extremes"],
+        ),
+        TreatmentKind(
+            name="round_to",
+            label="Rounding",
+            says="Values become the nearest multiple of the step.",
+            roles=_QUASI | _OTHER,
+            numeric=True,
+            parameters=(Parameter(name="step", label="Step", default=10, lower=1e-9),),
+            apply=an.round_to,
+            formal=FORMAL["round_to"],
+        ),
+        TreatmentKind(
+            name="microaggregate",
+            label="Microaggregation",
+            says="Similar rows, at least k at a time, share one value. Columns with "
+            "the same settings are grouped together and are k-anonymous together.",
+            roles=_QUASI | _OTHER,
+            numeric=True,
+            parameters=(
+                whole("k", "k", 5),
+                choice("aggregate", "Value", "mean", "median", "mode", "interval"),
+            ),
+            formal=FORMAL["microaggregate"],
+        ),
+        TreatmentKind(
+            name="add_noise",
+            label="Random noise",
+            says="Normal noise is added, with this share of the column's standard "
+            "deviation.",
+            roles=_OTHER,
+            numeric=True,
+            parameters=(
+                Parameter(name="share", label="Share", default=0.1, lower=1e-6),
+            ),
+            apply=an.add_noise,
+            formal=FORMAL["add_noise"],
+        ),
+        TreatmentKind(
+            name="swap_ranks",
+            label="Rank swapping",
+            says="Values are swapped with others of about the same rank, at most this "
+            "share of the rows apart. The column keeps its distribution.",
+            roles=_OTHER,
+            numeric=True,
+            parameters=(part("share", "Share", 0.05),),
+            apply=an.swap_ranks,
+            formal=FORMAL["swap_ranks"],
+        ),
+    )
+}
+
+
+def choices_for(*, role: str, kind: str) -> list[TreatmentKind]:
+    """What may be done to a column of this role and kind."""
+    return [one for one in TREATMENTS.values() if one.fits(role=role, kind=kind)]
+
+
+def parameters_of(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of an entry as `apply` takes them."""
+    return {p.name: given[p.name] for p in TREATMENTS[name].parameters}
