@@ -20,7 +20,7 @@ from privacyhub.engines.assess.histogram import (
     released_metrics,
 )
 from privacyhub.governance import keys, ledger
-from privacyhub.training import guarantee, recipes, services
+from privacyhub.training import attempts, guarantee, recipes, services
 from privacyhub.training.models import ModelVersion
 
 EXACT_AUC = 0.8765432198
@@ -43,19 +43,26 @@ def publish_model(
     )
     plan = services.plan_of(run)
     if plan.training_price is not None:
-        price = plan.training_price
-        ledger.charge(
-            run_id=run.job.pk,
-            purpose=price.purpose,
-            event=price.event,
-            delta_units=price.delta_units,
-        )
+        purpose = plan.training_price.purpose
+        if plan.statistics is not None:
+            ledger.charge(
+                run_id=run.job.pk,
+                purpose=purpose,
+                event=plan.statistics,
+                delta_units=plan.delta_units,
+            )
+        ledger.charge(run_id=run.job.pk, purpose=purpose, event=plan.training)
+        attempts.begin(run=run, job=run.job, step=0, charged=0)
         told = guarantee.private(
             recipe=recipe,
             plan=plan,
             account=the_ledger(version),
             source=version,
             executed=plan.training,
+            charged=attempts.charged(run.job),
+            attempts=run.attempts,
+            spec=plan.spec,
+            steps_in_model=plan.spec.steps,
             column_sources={column.name: column.found for column in recipe.columns},
         )
     else:

@@ -85,6 +85,7 @@ def _environment(
         "PRIVACYHUB_HOSTS": "localhost",
         "PRIVACYHUB_VAR": str(folder / "var"),
         "PRIVACYHUB_KEY_FILE": str(folder / "keys" / "instance.json"),
+        "PRIVACYHUB_AUDIT_HEADS": str(folder / "heads"),
         "DATABASE_URL": database,
         "REDIS_URL": os.environ["REDIS_URL"],
     }

@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # from itself. Jobs core and engines know nothing of each other.
 LAYERS = {
     "privacyhub.env": 0,
+    "privacyhub.logs": 0,
     "privacyhub.processes": 0,
     "privacyhub.engines": 0,
     "jobs": 0,

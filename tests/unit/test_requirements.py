@@ -19,6 +19,7 @@ MODULES = {
     "whitenoise": "whitenoise",
     "gunicorn": "gunicorn",
     "celery": "celery",
+    "prometheus-client": "prometheus_client",
     "redis": "redis",
     "psycopg": "psycopg",
     "requests": "requests",
@@ -36,6 +37,8 @@ MODULES = {
     "opendp": "opendp.prelude",
     "scikit-learn": "sklearn.linear_model",
     "safetensors": "safetensors.numpy",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
     "weasyprint": "weasyprint",
 }
 

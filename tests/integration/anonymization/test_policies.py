@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import polars as pl
 import pytest
 
 from jobs.models import Job
-from privacyhub.anonymization import hierarchies, services
+from privacyhub.anonymization import hierarchies, policy_templates, services
 from privacyhub.anonymization.models import AnonymizationRun, Hierarchy
+from privacyhub.assessment.report_data import models_in_words
 from privacyhub.datasets import tables
 from privacyhub.datasets.errors import DataError
 from privacyhub.engines import anonymize as an
@@ -169,3 +171,47 @@ def test_levels_are_checked_before_they_are_applied(
         with pytest.raises(DataError) as refused:
             services.apply(run=released, levels=wrong, by=steward)
         assert refused.value.code == code
+
+
+def test_the_value_of_a_subset_is_sealed_with_the_version(
+    register_version: Any, policy: dict[str, Any], steward: Any, client: Any
+) -> None:
+    subset = {"column": "diagnosis", "is": "equals", "value": "CANARY-77"}
+    models = [*policy["models"], {"name": "inclusion", "subset": subset}]
+    run = services.submit(
+        version=register_version, policy=policy | {"models": models}, by=steward
+    )
+    run.refresh_from_db()
+    kept = run.policy["models"][-1]["subset"]
+    assert set(kept) == {"column", "is", "sealed"}
+    assert "CANARY-77" not in json.dumps(run.policy)
+    plan = services.begin(job=run.job)
+    assert plan.policy["models"][-1]["subset"] == subset
+    again = services.submit(version=register_version, policy=run.policy, by=steward)
+    assert services.begin(job=again.job).policy == plan.policy
+    template = policy_templates.save(name="t", policy=run.policy, by=steward)
+    assert template.policy["models"][-1]["subset"] == {
+        "column": "diagnosis",
+        "is": "equals",
+    }
+    told = "; ".join(models_in_words(run))
+    assert "rows chosen by diagnosis" in told
+    assert "CANARY-77" not in told
+    client.force_login(steward)
+    shown = client.get(f"/anonymizations/{run.pk}/policy.json").content.decode()
+    assert "diagnosis" in shown
+    assert "CANARY-77" not in shown
+    assert kept["sealed"] not in shown
+    form = f"/versions/{register_version.pk}/anonymize/?from={run.pk}"
+    assert "CANARY-77" in client.get(form).content.decode()
+
+
+def test_a_sealed_value_of_another_version_is_refused(
+    register_version: Any, policy: dict[str, Any], steward: Any
+) -> None:
+    subset = {"column": "diagnosis", "is": "equals", "sealed": "AAAA" * 20}
+    models = [*policy["models"], {"name": "inclusion", "subset": subset}]
+    with pytest.raises(DataError, match="Type it anew"):
+        services.submit(
+            version=register_version, policy=policy | {"models": models}, by=steward
+        )

@@ -65,6 +65,35 @@ def test_rows_of_a_later_version_meet_its_ledger_too(
     assert set(foreign.ledgers.all()) == set(first.ledgers.all())
 
 
+def _people(numbers: range) -> bytes:
+    rows = (b"Person %d,%d\n" % (n, 20 + n % 50) for n in numbers)
+    return b"name,age\n" + b"".join(rows)
+
+
+@pytest.mark.parametrize(
+    "near",
+    [range(201), range(1, 200), range(100, 300), range(175, 200), range(199, -1, -1)],
+    ids=["a row more", "a row less", "half of it", "a part", "turned round"],
+)
+def test_table_with_rows_of_another_spends_from_its_ledger(
+    steward: Any, other_steward: Any, taken_in: Any, near: range
+) -> None:
+    before = taken_in(steward, _people(range(200)))
+    after = taken_in(other_steward, _people(near), name="u.csv")
+    assert after.dataset != before.dataset
+    assert list(after.ledgers.all()) == list(before.ledgers.all())
+    assert "known_rows" in {one["code"] for one in after.checks}
+
+
+def test_tables_that_meet_by_chance_have_ledgers_of_their_own(
+    steward: Any, taken_in: Any
+) -> None:
+    before = taken_in(steward, _people(range(200)))
+    after = taken_in(steward, _people(range(190, 400)), name="u.csv")
+    assert set(after.ledgers.all()).isdisjoint(before.ledgers.all())
+    assert "known_rows" not in {one["code"] for one in after.checks}
+
+
 def test_refresh_keeps_roles_and_declarations(steward: Any, taken_in: Any) -> None:
     first = taken_in(steward)
     services.set_columns(

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import Count
 
 from jobs import services
 from jobs.models import Job
+from jobs.states import TooManyJobs
 from privacyhub.accounts.models import User
 from privacyhub.engines.dp.rdp import rdp_vector
 from privacyhub.governance import audit, ledger
 from privacyhub.governance.models import AuditEvent, Ledger, Reservation
 from privacyhub.governance.sums import store
+from privacyhub.governance.verification import verify
 
 from .conftest import gaussian, price
 
 pytestmark = [pytest.mark.service, pytest.mark.django_db(transaction=True)]
 
 THREADS = 64
-REPEATS = 5
+REPEATS = 100
+
+
+@pytest.fixture(autouse=True)
+def _emptied(transactional_db: None) -> Iterator[None]:
+    """These tests commit, so Django empties the tables after each; those that are
+    append-only refuse that, but for a session that plays a replica."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = origin")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
 
 
 def _all_at_once(work: Callable[[int], Any], *, threads: int) -> list[Any]:
@@ -48,37 +63,45 @@ def _ten_fit(name: str, by: User) -> Ledger:
     return row
 
 
-def test_of_64_reservations_of_a_tenth_exactly_10_win(steward: Any) -> None:
-    for repeat in range(REPEATS):
-        row = _ten_fit(f"ledger {repeat}", steward)
+def test_of_64_reservations_of_a_tenth_exactly_10_win(
+    steward: Any,
+) -> None:
+    """Each thread keeps its connection, and all start each repeat together."""
+    rows = [_ten_fit(f"ledger {repeat}", steward) for repeat in range(REPEATS)]
+    together = Barrier(THREADS)
 
-        def reserve(_: int, row: Ledger = row) -> bool:
-            try:
-                ledger.reserve(
-                    ledgers=[row],
-                    run_id=uuid.uuid4(),
-                    prices=[price(1)],
-                    recipient="steward",
-                    by=steward,
-                )
-            except ledger.BudgetRefused:
-                return False
-            return True
+    def reserve(row: Ledger) -> bool:
+        together.wait(timeout=60)
+        try:
+            ledger.reserve(
+                ledgers=[row],
+                run_id=uuid.uuid4(),
+                prices=[price(1)],
+                recipient="steward",
+                by=steward,
+            )
+        except ledger.BudgetRefused:
+            return False
+        return True
 
-        won = _all_at_once(reserve, threads=THREADS)
-        assert sum(won) == 10
-        assert Reservation.objects.filter(ledger=row).count() == 10
+    won = _all_at_once(lambda _: [reserve(row) for row in rows], threads=THREADS)
+    assert [sum(column) for column in zip(*won, strict=True)] == [10] * REPEATS
+    held = Reservation.objects.values("ledger").annotate(held=Count("pk"))
+    assert {row["held"] for row in held} == {10}
+    assert len(held) == REPEATS
+    assert verify().holds
 
 
-def test_audit_of_20_threads_is_one_chain(steward: Any) -> None:
+def test_audit_of_50_writers_is_one_chain(steward: Any) -> None:
     def write(number: int) -> None:
-        for line in range(5):
+        for line in range(4):
             audit.record(actor=steward, action=f"thread.{number}", line=line)
 
-    _all_at_once(write, threads=20)
-    assert audit.first_bad_row() is None
+    _all_at_once(write, threads=50)
+    told = verify()
+    assert told.holds, told.problems
     numbers = AuditEvent.objects.order_by("sequence").values_list("sequence", flat=True)
-    assert list(numbers) == list(range(1, 101))
+    assert list(numbers) == list(range(1, 201))
 
 
 def test_a_job_is_claimed_once_by_20_workers(steward: Any, monkeypatch: Any) -> None:
@@ -89,6 +112,44 @@ def test_a_job_is_claimed_once_by_20_workers(steward: Any, monkeypatch: Any) -> 
     )
     assert len([claimed for claimed in won if claimed]) == 1
     assert Job.objects.get(pk=job.pk).attempt == 1
+
+
+def test_no_owner_runs_more_than_may_run_however_many_workers_claim(
+    steward: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("jobs.messages.send", lambda **_: True)
+    monkeypatch.setattr("django.conf.settings.MAX_RUNNING_JOBS_PER_USER", 3)
+    for _ in range(12):
+        services.submit(kind="nothing", title="Nothing", owner=steward, spec={})
+    won = _all_at_once(
+        lambda n: services.claim_next(queue="light", worker=f"worker {n}"), threads=12
+    )
+    assert len({job.pk for job in won if job}) == 3
+    assert Job.objects.filter(state="running").count() == 3
+
+
+def test_no_owner_has_more_jobs_open_than_may_be_however_many_ask_at_once(
+    steward: Any, monkeypatch: Any
+) -> None:
+    """Some have a line of the audit trail already, as a domain's service may."""
+    monkeypatch.setattr("jobs.messages.send", lambda **_: True)
+    monkeypatch.setattr("django.conf.settings.MAX_JOBS_PER_USER", 5)
+    together = Barrier(16)
+
+    def ask(number: int) -> bool:
+        together.wait(timeout=60)
+        try:
+            with transaction.atomic():
+                if number % 2:
+                    audit.record(actor=steward, action="asked")
+                services.submit(kind="nothing", title="One", owner=steward, spec={})
+        except TooManyJobs:
+            return False
+        return True
+
+    assert sum(_all_at_once(ask, threads=16)) == 5
+    assert Job.objects.count() == 5
+    assert verify().holds
 
 
 def test_jobs_that_end_while_others_reserve_do_not_wait_for_each_other(
@@ -117,5 +178,6 @@ def test_jobs_that_end_while_others_reserve_do_not_wait_for_each_other(
         return Job.objects.get(pk=job.pk).state
 
     monkeypatch.setattr("django.conf.settings.MAX_JOBS_PER_USER", 100)
+    monkeypatch.setattr("django.conf.settings.MAX_RUNNING_JOBS_PER_USER", 100)
     assert set(_all_at_once(work, threads=16)) == {"succeeded"}
     assert audit.first_bad_row() is None

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import uuid
+from fractions import Fraction
 from typing import Any
 
+import dp_accounting
 import pytest
 from django.db import DatabaseError, connection, transaction
 
 from privacyhub.accounts.roles import NotAllowed
+from privacyhub.engines.dp import accountants
+from privacyhub.engines.dp.events import (
+    Event,
+    LaplaceEvent,
+    PoissonGaussianEvent,
+    SelectionEvent,
+    event_from_dict,
+)
 from privacyhub.engines.dp.orders import ORDERS, UNITS_PER_ONE
-from privacyhub.engines.dp.rdp import rdp_vector
+from privacyhub.engines.dp.rdp import UNBOUNDED, add_vectors, rdp_vector
 from privacyhub.governance import ledger
 from privacyhub.governance.models import (
     CapRequest,
@@ -20,7 +31,8 @@ from privacyhub.governance.models import (
     Part,
     Reservation,
 )
-from privacyhub.governance.sums import load
+from privacyhub.governance.sums import load, store
+from privacyhub.governance.verification import verify
 
 from .conftest import gaussian, price
 
@@ -31,10 +43,10 @@ def _reserve(account: Ledger, by: Any, run: uuid.UUID, *prices: ledger.Price) ->
     )
 
 
-def test_reserve_twice_holds_once(account: Ledger, steward: Any) -> None:
+def test_reserve_five_times_holds_once(account: Ledger, steward: Any) -> None:
     run = uuid.uuid4()
-    _reserve(account, steward, run, price(5))
-    _reserve(account, steward, run, price(5))
+    for _ in range(5):
+        _reserve(account, steward, run, price(5))
     account.refresh_from_db()
     assert load(account.reserved_train) == rdp_vector(gaussian(5))
     assert Reservation.objects.count() == 1
@@ -177,14 +189,90 @@ def test_gaussian_price_is_the_closed_form() -> None:
 
 
 def test_a_million_tiny_charges_do_not_drift() -> None:
-    one = rdp_vector(gaussian(1, noise=1000.0))
-    total = [0] * len(one)
-    for _ in range(1_000_000 // 1000):
-        total = [t + u * 1000 for t, u in zip(total, one, strict=True)]
-    whole = rdp_vector(gaussian(1_000_000, noise=1000.0))
-    assert tuple(total) == whole
-    exact = [order / (2 * 1000.0**2) * 1e6 * UNITS_PER_ONE for order in ORDERS]
-    assert all(t >= e * (1 - 1e-12) for t, e in zip(whole, exact, strict=True))
+    """Each is added as `charge` adds it, and goes through text every thousandth time.
+
+    The truth is a fraction: alpha / (2 sigma^2) an order, a million times.
+    """
+    one, charges, noise = rdp_vector(gaussian(1, noise=1000.0)), 1_000_000, 1000
+    total: tuple[int, ...] = (0,) * len(one)
+    for number in range(charges):
+        total = add_vectors(total, one)
+        if number % 1000 == 0:
+            total = load(store(total))
+    assert total == tuple(units * charges for units in one)
+    assert total == rdp_vector(gaussian(charges, noise=1000.0))
+    for order, units in zip(ORDERS, total, strict=True):
+        true = Fraction(order) / (2 * noise**2) * charges * UNITS_PER_ONE
+        assert true <= units <= true * (1 + Fraction(2, 10**12)) + charges
+
+
+def test_many_charges_through_the_database_do_not_drift(
+    account: Ledger, steward: Any
+) -> None:
+    times = 300
+    run, tiny = uuid.uuid4(), gaussian(1, noise=5000.0)
+    whole = ledger.Price(
+        purpose="training",
+        event=gaussian(times, noise=5000.0),
+        part=Part.ALL,
+        epsilon="0.1",
+        delta="1e-5",
+    )
+    _reserve(account, steward, run, whole)
+    for _ in range(times):
+        ledger.charge(run_id=run, purpose="training", event=tiny)
+    account.refresh_from_db()
+    exact = tuple(units * times for units in rdp_vector(tiny))
+    assert load(account.spent_train) == load(account.spent_heldout) == exact
+    assert not any(load(account.reserved_train))
+    lines = account.entries.filter(kind=EntryKind.CHARGE).values_list("vector")
+    replayed = [
+        sum(column) for column in zip(*(load(v) for (v,) in lines), strict=True)
+    ]
+    assert replayed == list(exact)
+    with pytest.raises(ledger.LedgerError, match="does not cover"):
+        ledger.charge(run_id=run, purpose="training", event=tiny)
+
+
+def test_the_sum_is_the_composition_of_the_stored_events(
+    open_ledger: Any, steward: Any
+) -> None:
+    """Against one `dp_accounting` accountant over every event: never lower."""
+    account, run = open_ledger(cap="200"), uuid.uuid4()
+    events: list[Event] = [
+        PoissonGaussianEvent(sampling_probability=q, noise_multiplier=noise, steps=k)
+        for q, noise, k in ((0.01, 1.1, 500), (0.2, 3.0, 40), (1.0, 20.0, 3))
+    ]
+    events += [
+        gaussian(7, noise=9.0),
+        LaplaceEvent(noise_multiplier=4.0, count=2),
+        SelectionEvent(event=gaussian(1, noise=30.0), mean_trials=5.0),
+    ]
+    for number, event in enumerate(events):
+        paid = ledger.Price(
+            purpose=f"part {number}",
+            event=event,
+            part=Part.ALL,
+            epsilon="1",
+            delta="1e-5",
+        )
+        _reserve(account, steward, run, paid)
+        ledger.charge(run_id=run, purpose=paid.purpose, event=event)
+    account.refresh_from_db()
+    stored = account.entries.filter(kind=EntryKind.CHARGE).order_by("number")
+    accountant = dp_accounting.rdp.RdpAccountant(list(ORDERS))
+    for entry in stored:
+        accountant.compose(accountants.dp_event(event_from_dict(entry.event)))
+    for units, composed in zip(load(account.spent_train), accountant._rdp, strict=True):
+        if math.isfinite(composed) and units < UNBOUNDED:
+            told = Fraction(units, UNITS_PER_ONE)
+            assert (
+                Fraction(composed)
+                <= told
+                <= Fraction(composed) * (1 + Fraction(1, 10**9))
+            )
+        else:
+            assert units >= UNBOUNDED
 
 
 def test_additive_deltas_have_a_part_of_the_cap_of_their_own(
@@ -275,16 +363,57 @@ def test_an_uncovered_release_marks_the_ledger_for_good(
     assert account.entries.filter(kind=EntryKind.UNCOVERED).count() == 2
 
 
-@pytest.mark.parametrize("table", ["governance_ledgerentry", "governance_auditevent"])
-@pytest.mark.parametrize(
-    "statement", ["DELETE FROM {}", "UPDATE {} SET actor = 'nobody'"]
-)
-def test_the_database_refuses_to_change_history(
-    account: Ledger, table: str, statement: str
-) -> None:
+TABLES = {"governance_ledgerentry": "id", "governance_auditevent": "sequence"}
+
+
+def _is_refused(statement: str) -> None:
     with (
         pytest.raises(DatabaseError, match="append-only"),
         transaction.atomic(),
         connection.cursor() as cursor,
     ):
-        cursor.execute(statement.format(table))
+        cursor.execute(statement)
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM {}",
+        "UPDATE {} SET actor = 'nobody'",
+        "UPDATE {} SET hash = hash",
+        "DELETE FROM {} WHERE actor = 'steward'",
+    ],
+)
+def test_the_database_refuses_to_change_history(
+    account: Ledger, table: str, statement: str
+) -> None:
+    _is_refused(statement.format(table))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_database_refuses_to_empty_or_replace_history(
+    account: Ledger, table: str
+) -> None:
+    if connection.vendor == "postgresql":
+        connection.check_constraints()  # else what waits for the commit refuses
+        _is_refused(f"TRUNCATE {table} CASCADE")
+        return
+    key = TABLES[table]
+    for verb in ("INSERT OR REPLACE", "REPLACE"):
+        copy = "{} INTO {} SELECT * FROM {} WHERE {} = 1"
+        _is_refused(copy.format(verb, table, table, key))
+    change = "UPDATE OR REPLACE {} SET {} = 1"
+    _is_refused(change.format(table, key))
+
+
+def test_lines_are_numbered_from_one_without_holes(
+    account: Ledger, open_ledger: Any, steward: Any
+) -> None:
+    other = open_ledger("other")
+    for row in (account, other, account):
+        _reserve(row, steward, uuid.uuid4(), price(1))
+    for row, lines in ((account, 3), (other, 2)):
+        numbers = row.entries.order_by("number").values_list("number", flat=True)
+        assert list(numbers) == list(range(1, lines + 1))
+    assert verify().holds

@@ -1,6 +1,8 @@
 """Run against a real worker in a process of its own; prints what happened as JSON.
 
-`python -m tests.integration.jobs.queue_driver`: the environment names the hub.
+`python -m tests.integration.jobs.queue_driver lose|fill|tell`: the environment names
+the hub. `fill` leaves four short and four long jobs running; `tell` says what became of
+them.
 """
 
 from __future__ import annotations
@@ -8,13 +10,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 
 import django
 
 django.setup()
-
-from django.core.management import call_command  # noqa: E402
 
 from jobs import services  # noqa: E402
 from jobs.models import Job, Worker  # noqa: E402
@@ -24,10 +25,29 @@ from privacyhub.accounts.models import User  # noqa: E402
 PATIENCE = 60
 
 
-def main() -> None:
-    call_command("migrate", verbosity=0)
-    owner, _ = User.objects.get_or_create(username="steward", role="steward")
-    told = {"nothing": _done(_submit(owner, 0))}
+SHORT, LONG = 3, 50
+
+
+def fill(owner: User) -> dict[str, object]:
+    held = [_submit(owner, seconds) for seconds in [LONG] * 4 + [SHORT] * 4]
+    for job in held:
+        _until(job, "running", "succeeded")  # on a slow machine a short one is over
+    return {"running": len(held)}
+
+
+def tell(owner: User) -> dict[str, object]:
+    jobs = Job.objects.filter(owner=owner)
+    return {
+        str(seconds): [
+            [job.state, job.attempt, job.workers_lost]
+            for job in jobs.filter(spec__seconds=seconds)
+        ]
+        for seconds in (SHORT, LONG)
+    }
+
+
+def lose(owner: User) -> dict[str, object]:
+    told: dict[str, object] = {"nothing": _done(_submit(owner, 0))}
 
     lost = _submit(owner, 2)
     _until(lost, "running")
@@ -40,7 +60,7 @@ def main() -> None:
     services.request_cancel(job=cancelled, by=owner)
     told["cancelled"] = _done(cancelled)
     told["workers"] = Worker.objects.count()
-    print(json.dumps(told))
+    return told
 
 
 def _submit(owner: User, seconds: float) -> Job:
@@ -63,5 +83,10 @@ def _until(job: Job, *states: str) -> None:
         job.refresh_from_db()
 
 
+def main(action: str) -> None:
+    owner, _ = User.objects.get_or_create(username="steward", role="steward")
+    print(json.dumps({"lose": lose, "fill": fill, "tell": tell}[action](owner)))
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

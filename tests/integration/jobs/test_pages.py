@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
 
-from jobs import services
+from jobs import overview, services
 from jobs.models import Job, Worker
 
 Submit = Callable[..., Job]
@@ -112,6 +115,98 @@ def test_a_trace_is_for_auditors_and_admins(
         assert b"the trace" in client_for(user).get(path).content
 
 
+def test_board_shows_what_is_stuck_and_how_deep_the_queues_are(
+    submit: Submit, running: Job, steward: Any, analyst: Any, client_for: Any
+) -> None:
+    Job.objects.filter(pk=running.pk).update(
+        title="Lost its worker", lease_until=timezone.now() - timedelta(minutes=1)
+    )
+    submit(title="Waits still", kind="ingest")
+    client = client_for(steward)
+    page = client.get("/jobs/?tab=stuck").content
+    assert b"Lost its worker" in page
+    assert b"Waits still" not in page
+    assert b"Queues, over all users" in page
+    page = client.get("/jobs/?queue=data").content
+    assert b"Waits still" in page
+    assert b"Lost its worker" not in page
+    assert b"Queues, over all users" not in client_for(analyst).get("/jobs/").content
+
+
+def test_rest_tells_the_queues_and_workers(
+    submit: Submit, running: Job, steward: Any, analyst: Any, api_for: Any
+) -> None:
+    services.say_that_it_lives(name="one:1", queues="data,light", children=3)
+    Job.objects.filter(pk=running.pk).update(worker="one:1:77")
+    submit(kind="ingest")
+    services.fail(job=running, code="broken", message="It broke.")
+    waits = services.claim(job_id=submit().pk, worker="one:1:78")
+    assert waits is not None
+    submit(depends_on=waits)
+    told = api_for(steward).get("/api/v1/queues/").json()
+    light, data, train = told["queues"]
+    assert (light["queued"], light["running"], light["waits_for_others"]) == (1, 1, 1)
+    assert (light["failed_hour"], light["failed_day"], light["stuck"]) == (1, 1, 0)
+    assert (data["queued"], data["workers"], data["children"]) == (1, 1, 3)
+    assert data["oldest_wait"] >= 0
+    assert train["workers"] == 0
+    assert told["workers"][0]["running"] == 1
+    assert api_for(analyst).get("/api/v1/queues/").status_code == 403
+
+
+def test_overview_takes_as_many_queries_for_many_jobs_as_for_few(
+    submit: Submit, django_assert_num_queries: Any, settings: Any
+) -> None:
+    settings.MAX_JOBS_PER_USER = 100
+    for _ in range(40):
+        submit()
+    with django_assert_num_queries(4):
+        overview.overview()
+
+
+def test_metrics_are_for_a_token_auditors_and_admins(
+    running: Job,
+    steward: Any,
+    auditor: Any,
+    client: Any,
+    client_for: Any,
+    settings: Any,
+) -> None:
+    settings.METRICS_TOKEN = "watcher"
+    services.finish(job=running, publish=dict)
+    assert client.get("/metrics").status_code == 401
+    assert client_for(steward).get("/metrics").status_code == 401
+    wrong = {"Authorization": "Bearer wrong"}
+    assert client_for(auditor).get("/metrics", headers=wrong).status_code == 401
+    assert client_for(auditor).get("/metrics").status_code == 200
+    answer = client.get("/metrics", headers={"Authorization": "Bearer watcher"})
+    found = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(answer.content.decode())
+        for sample in family.samples
+    }
+    assert found[("privacyhub_jobs", "light", "nothing", "succeeded")] == 1
+    assert found[("privacyhub_day_ended_jobs", "nothing", "succeeded")] == 1
+    assert (
+        found[("privacyhub_day_ended_jobs_within", "+Inf", "nothing", "succeeded")] == 1
+    )
+    assert found[("privacyhub_queue_workers", "train")] == 0
+    assert found[("privacyhub_disk_bytes", "free")] > 0
+    settings.METRICS_TOKEN = ""
+    empty = client.get("/metrics", headers={"Authorization": "Bearer "})
+    assert empty.status_code == 401
+
+
+def test_metrics_sum_ledgers_and_name_none(
+    register_version: Any, admin: Any, client_for: Any
+) -> None:
+    told = client_for(admin).get("/metrics").content.decode()
+    assert 'privacyhub_ledgers{declared="yes"} 1.0' in told
+    assert 'privacyhub_ledger_epsilon{part="left"} 8' in told
+    assert "privacyhub_ledgers_low 0.0" in told
+    assert "Register" not in told
+
+
 def test_bell_counts_until_it_is_opened(
     running: Job, steward: Any, client_for: Any
 ) -> None:
@@ -152,13 +247,24 @@ def test_rest_does_a_post_with_a_key_once(steward: Any, api_for: Any) -> None:
 
 
 def test_readiness_names_what_is_missing(
-    db: None, client: Any, monkeypatch: pytest.MonkeyPatch
+    db: None, client: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobs.messages.broker_answers", lambda: True)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["worker"]) == (503, False)
     Worker.objects.create(name="here:1", queues="light")
     assert client.get("/readyz").status_code == 200
+    monkeypatch.setattr("jobs.messages.broker_answers", lambda: False)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["broker"]) == (503, False)
+    monkeypatch.setattr("jobs.messages.broker_answers", lambda: True)
+    monkeypatch.setattr("privacyhub.web.health.LEAST_FREE_BYTES", 2**80)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["disk"]) == (503, False)
+    monkeypatch.undo()
+    silent = timezone.now() - 2 * settings.JOB_LEASE
+    Worker.objects.update(seen_at=silent)
+    assert client.get("/readyz").json()["worker"] is False
 
 
 def test_home_and_search_show_only_what_is_visible(

@@ -11,7 +11,12 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from privacyhub.accounts import tokens
-from privacyhub.anonymization.models import AnonymizationRun, Hierarchy
+from privacyhub.anonymization.models import (
+    AnonymizationRun,
+    Hierarchy,
+    PolicyTemplate,
+    PseudonymDomain,
+)
 from privacyhub.assessment import reports
 from privacyhub.datasets import services
 from privacyhub.deployments.models import Prediction, PredictionBatch
@@ -19,6 +24,7 @@ from privacyhub.feedback import services as feedback
 from privacyhub.governance import keys
 from privacyhub.governance.models import CapRequest
 from privacyhub.training import services as training
+from privacyhub.training.models import Sweep
 from tests.integration.published_model import publish_model
 
 
@@ -44,7 +50,9 @@ class Route:
     def address(self, pk: Any = None) -> str:
         return "/" + self.pattern.replace("<uuid:pk>", str(pk or uuid.uuid4())).replace(
             "<uuid:grant>", str(uuid.uuid4())
-        ).replace("<uidb64>", "AA").replace("<token>", "a-b")
+        ).replace("<uidb64>", "AA").replace("<token>", "a-b").replace(
+            "<slug:form>", "onnx"
+        )
 
 
 def _routes(resolver: Any, before: str = "") -> Iterator[Route]:
@@ -117,8 +125,22 @@ def owned(
         "hierarchies": Hierarchy.objects.create(
             name="zip", owner=steward, levels=2, values_count=1, key=key, sealed_csv=b""
         ),
+        "sweeps": Sweep.objects.create(
+            model=model_version.model,
+            version=version,
+            owner=steward,
+            together="1",
+            metrics_together="0.5",
+            delta="0.00001",
+        ),
         "anonymizations": AnonymizationRun.objects.create(
             version=version, owner=steward, job=run.assess_job, policy={}
+        ),
+        "policy-templates": PolicyTemplate.objects.create(
+            name="clinic", owner=steward, policy={}
+        ),
+        "pseudonym-domains": PseudonymDomain.objects.create(
+            name="patient", owner=steward, key=key
         ),
         "cap-requests": CapRequest.objects.create(
             ledger=account, epsilon_cap="9", reason="more", requested_by=steward

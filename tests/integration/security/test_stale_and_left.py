@@ -141,7 +141,7 @@ def test_missing_model_file_is_refused_with_a_reason(
     answer = api_for(steward).get(
         f"/api/v1/model-versions/{owned['model-versions'].pk}/file/"
     )
-    assert (answer.status_code, answer.json()["code"]) == (409, "damaged")
+    assert (answer.status_code, answer.json()["code"]) == (409, "model_damaged")
 
 
 class Locks:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from jobs import execution
 from jobs.models import Job
 from jobs.states import JobCancelled
 from privacyhub.datasets import intake, services, tables
@@ -17,11 +16,10 @@ from privacyhub.datasets.models import Version
 from privacyhub.engines.dp.artefact import load_model
 from privacyhub.engines.dp.events import event_from_dict
 from privacyhub.engines.dp.rdp import add_vectors, rdp_vector
-from privacyhub.engines.tables import patient_register
 from privacyhub.governance import ledger
 from privacyhub.governance.ledger import BudgetRefused
 from privacyhub.governance.models import EntryKind, Part, Reservation
-from privacyhub.training import artefacts, recipes
+from privacyhub.training import artefacts
 from privacyhub.training import services as training
 from privacyhub.training.models import Model, TrainingRun
 
@@ -114,52 +112,6 @@ def test_refused_charge_runs_no_step(
     assert calls == []
 
 
-def test_poison_row_ends_like_a_clean_one(
-    steward: Any, upload_file: Callable[..., Any], run_jobs: RUN
-) -> None:
-    frame = patient_register(rows=300).with_columns(creatinine=1.0)
-    lines = frame.write_csv().splitlines()
-    position = frame.columns.index("creatinine")
-    cells = lines[7].split(",")
-    cells[position] = "1e150"
-    lines[7] = ",".join(cells)
-    states = []
-    for text in (frame.write_csv(), "\n".join(lines)):
-        upload = intake.receive(file=upload_file(text.encode()), by=steward)
-        job = intake.submit(upload=upload, by=steward, name="Poison")
-        run_jobs()
-        job.refresh_from_db()
-        assert job.state == "succeeded", job.trace or job.message
-        version = Version.objects.get(pk=job.result["version"])
-        services.declare_budget(
-            version=version,
-            by=steward,
-            declared_units=300,
-            epsilon_cap="8",
-            delta_cap="1e-5",
-        )
-        recipe = recipes.build(
-            version=version,
-            request={"target": "readmitted", "classes": ["no", "yes"]},
-        )
-        run = training.submit(version=version, recipe=recipe, by=steward, name="P")
-        run_jobs()
-        run.job.refresh_from_db()
-        run.assess_job.refresh_from_db()
-        account = services.the_ledger(version)
-        states.append(
-            (
-                run.job.state,
-                run.job.message,
-                run.assess_job.state,
-                account.spent_train,
-                account.reserved_train,
-            )
-        )
-    assert states[0] == states[1]
-    assert states[0][0] == "succeeded"
-
-
 def test_run_over_the_cap_is_refused_before_any_file_is_opened(
     submit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, register_version: Any
 ) -> None:
@@ -200,20 +152,6 @@ def test_cancelled_run_keeps_what_was_charged_and_returns_the_rest(
     assert set(account.reserved_train) == {"0"}
     assert set(account.spent_heldout) == {"0"}
     assert not hasattr(run, "model_version")
-
-
-def test_lost_worker_after_a_private_step_is_not_tried_again(
-    submit: Callable[..., Any], quick_engine: Any, register_version: Any
-) -> None:
-    run = submit()
-    plan = training.plan_of(run)
-    ledger.charge(run_id=run.job_id, purpose="training", event=plan.statistics)
-    execution.execute(str(run.job_id))
-    run.job.refresh_from_db()
-    assert (run.job.state, run.job.error_code) == ("failed", "worker_lost")
-    assert quick_engine.steps_run == 0
-    account = services.the_ledger(register_version)
-    assert charged(account, run.job) == rdp_vector(plan.statistics)
 
 
 def test_run_without_privacy_is_noted_and_labelled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from jobs.models import Job
+from privacyhub.datasets import tables
 from privacyhub.training.models import TrainingDraft, TrainingRun
 
 
@@ -19,7 +21,7 @@ def address(register_version: Any) -> Callable[[int], str]:
     return lambda step: f"{base}?step={step}"
 
 
-FEATURES = ["sex", "occupation", "creatinine", "prior_admissions", "readmitted"]
+FEATURES = ["sex", "occupation", "creatinine", "prior_admissions"]
 TARGET = {"target": "readmitted", "classes": "no\nyes", "name": "Readmission"}
 PRIVACY = {"privacy": "dp", "epsilon": "1", "metrics_epsilon": "0.5"}
 
@@ -30,6 +32,7 @@ def test_wizard_leads_to_a_queued_training(
     client = client_for(steward)
     first = client.get(address(1)).content.decode()
     assert "readmitted" in first
+    assert 'value="readmitted"' not in first  # the target is no input
     assert 'value="email"' not in first
     answer = client.post(address(1), {"features": FEATURES})
     assert answer.url == address(2)
@@ -54,9 +57,110 @@ def test_draft_survives_a_closed_tab(
 ) -> None:
     client_for(steward).post(address(1), {"features": FEATURES[2:]})
     page = client_for(steward).get(address(1)).content.decode()
-    assert page.count(" checked") == 3
+    assert page.count(" checked") == 2
     # A later step that was never reached leads to the first open one.
     assert "What to predict" in client_for(steward).get(address(4)).content.decode()
+
+
+def test_bad_settings_are_told_at_their_field(
+    steward: Any, client_for: Callable[[Any], Any], address: Callable[[int], str]
+) -> None:
+    client = client_for(steward)
+    client.post(address(1), {"features": FEATURES})
+    client.post(address(2), TARGET)
+    mixing = '[{"type": "batch_normalization"}]'
+    for name, value, words in (
+        ("epsilon", "2,5", "follow a point"),
+        ("learning_rate", "0,5", "follow a point"),
+        ("expected_batch", "100000", "larger than the declared"),
+        ("delta", "0.5", "below 1/N"),
+        ("hidden", mixing, "mixes the rows"),
+        ("hidden", '[{"type": "lambda"}]', "only dense layers"),
+        ("hidden", "[64", "not JSON"),
+        ("class_weights", "1 2 3", "one weight a class"),
+        ("ema", "1", r"\[0, 1\)"),
+        ("clip_norm", "-1", "must be positive"),
+        ("search_learning_rate", "-1", "cannot be"),
+        ("metrics_epsilon", "0", "above 0"),
+    ):
+        answer = client.post(address(3), PRIVACY | {name: value})
+        assert answer.status_code == 200, name
+        errors = " ".join(answer.context["form"].errors.get(name, []))
+        assert re.search(words, errors), (name, answer.context["form"].errors)
+    reason = client.post(address(3), PRIVACY | {"privacy": "none", "reason": "why"})
+    assert reason.url == address(4)
+    assert not Job.objects.filter(kind="train").exists()
+
+
+def test_declared_architecture_and_settings_reach_the_plan(
+    steward: Any, client_for: Callable[[Any], Any], address: Callable[[int], str]
+) -> None:
+    client = client_for(steward)
+    client.post(address(1), {"features": FEATURES})
+    client.post(address(2), TARGET)
+    layers = '[{"type": "dense", "units": 16, "activation": "relu"}, 8]'
+    client.post(
+        address(3),
+        PRIVACY
+        | {
+            "hidden": layers,
+            "class_weights": "1 4",
+            "optimizer": "adam",
+            "schedule": "cosine",
+            "ema": "0",
+            "learning_rate": "0.01",
+        },
+    )
+    client.post(address(4))
+    spec = TrainingRun.objects.get().plan["spec"]
+    assert (spec["hidden"], spec["activation"]) == ([16, 8], "relu")
+    assert spec["class_weights"] == [1, 4]
+    assert (spec["optimizer"], spec["schedule"], spec["ema"]) == ("adam", "cosine", 0)
+
+
+def test_search_over_settings_is_priced_before_it_starts(
+    steward: Any, client_for: Callable[[Any], Any], address: Callable[[int], str]
+) -> None:
+    client = client_for(steward)
+    client.post(address(1), {"features": FEATURES})
+    client.post(address(2), TARGET)
+    asked = PRIVACY | {"search_learning_rate": "0.5 1 2", "mean_trials": "3"}
+    assert client.post(address(3), asked).url == address(4)
+    review = client.get(address(4))
+    assert "3 trials on average" in review.content.decode()
+    client.post(address(4))
+    run = TrainingRun.objects.get()
+    assert run.recipe.spec["tuning"]["space"] == {"learning_rate": [0.5, 1, 2]}
+    assert run.plan["selection"]
+
+
+def test_curve_is_simulated_and_says_what_it_is_made_from(
+    steward: Any,
+    client_for: Callable[[Any], Any],
+    address: Callable[[int], str],
+    register_version: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = client_for(steward)
+    client.post(address(1), {"features": FEATURES})
+    client.post(address(2), TARGET)
+
+    def touched(*_: Any, **__: Any) -> None:
+        raise AssertionError("the private table was opened")
+
+    monkeypatch.setattr(tables, "load", touched)
+    url = reverse("web:train_curve", args=[register_version.pk])
+    told = client.post(url, PRIVACY)
+    page = told.content.decode()
+    assert "never from the table" in page
+    assert "made-up training rows" in page
+    points = told.context["curve"].points
+    epsilons = [point.epsilon for point in points]
+    assert epsilons == sorted(epsilons)
+    chosen = next(point for point in points if point.chosen)
+    assert 0.99 < chosen.epsilon <= 1
+    without = client.post(url, PRIVACY | {"privacy": "none"}).content.decode()
+    assert "no curve" in without
 
 
 def test_price_fragment_tells_odds_and_refusals(

@@ -9,7 +9,7 @@ CSV = "1;1-2;*\n2;1-2;*\n3;3-4;*\n4;3-4;*\n"
 
 
 def test_read_csv_text_round_trips() -> None:
-    hierarchy = Hierarchy.read_csv(CSV)
+    hierarchy = Hierarchy.from_csv(CSV)
     assert hierarchy.height == 2
     assert hierarchy.to_csv() == CSV
     assert hierarchy.generalize("3", level=1) == "3-4"
@@ -33,11 +33,11 @@ def test_read_csv_path(tmp_path) -> None:
 )
 def test_import_rejects(text: str, message: str) -> None:
     with pytest.raises(AnonymizeError, match=message):
-        Hierarchy.read_csv(text)
+        Hierarchy.from_csv(text)
 
 
 def test_check_counts_rows_of_missing_values_without_naming_them() -> None:
-    problems = Hierarchy.read_csv(CSV).check(["1", "9", None, "9", "*"])
+    problems = Hierarchy.from_csv(CSV).check(["1", "9", None, "9", "*"])
     assert [(p.value, p.rows, p.first_row) for p in problems] == [
         ("9", 2, 2),
         ("", 1, 3),
@@ -46,7 +46,7 @@ def test_check_counts_rows_of_missing_values_without_naming_them() -> None:
 
 
 def test_edits_keep_the_table_valid() -> None:
-    hierarchy = Hierarchy.read_csv(CSV)
+    hierarchy = Hierarchy.from_csv(CSV)
     assert hierarchy.with_missing_values(["1", ""]).generalize("", level=1) == "*"
     assert hierarchy.with_value("5", path=["5-6", "*"]).values[-1] == "5"
     assert hierarchy.without_level(1).height == 1

@@ -12,7 +12,7 @@ from privacyhub.engines.assess.canary import (  # noqa: E402
     canary_audit,
     gaussian_lower_bound,
 )
-from privacyhub.engines.dp import training  # noqa: E402
+from privacyhub.engines.dp import compiled, training  # noqa: E402
 from privacyhub.engines.dp.clipping import clipped_sum  # noqa: E402
 from privacyhub.engines.dp.noise import entropy_noise  # noqa: E402
 
@@ -48,7 +48,7 @@ def test_half_the_noise_is_caught() -> None:
 
 def test_clip_that_is_off_is_caught(monkeypatch) -> None:
     monkeypatch.setattr(
-        training,
+        compiled,
         "clipped_sum",
         lambda **inputs: clipped_sum(**{**inputs, "clip_norm": 1e12}),
     )
@@ -57,14 +57,14 @@ def test_clip_that_is_off_is_caught(monkeypatch) -> None:
 
 
 def test_mean_of_the_realised_batch_is_caught(monkeypatch) -> None:
-    monkeypatch.setattr(training, "_lanes", lambda sampler: 1)
+    monkeypatch.setattr(training, "lanes_of", lambda sampler: 1)
 
     def over_realised(**inputs):
         realised = tf.reduce_sum(inputs["row_weight"])
         # The loop divides by the expected batch, 3000, afterwards.
         return clipped_sum(**inputs) * 3000.0 / realised
 
-    monkeypatch.setattr(training, "clipped_sum", over_realised)
+    monkeypatch.setattr(compiled, "clipped_sum", over_realised)
     result = audit()
     assert not result.consistent, result
 

@@ -23,6 +23,7 @@ CASES = [
     pytest.param("binary", 1, (16, 8), (), 1, id="mlp"),
     pytest.param("binary", 1, (16,), ((7, 3), (5, 2)), 1, id="embeddings"),
     pytest.param("multiclass", 4, (12,), (), 1, id="softmax"),
+    pytest.param("multiclass", 7, (12,), ((5, 2),), 1, id="softmax-of-7"),
     pytest.param("regression", 1, (10,), (), 1, id="regression"),
     pytest.param("binary", 1, (16, 8), ((7, 3),), 3, id="units-of-3"),
     pytest.param("multiclass", 4, (), ((4, 2),), 2, id="units-of-2-softmax"),
@@ -62,7 +63,7 @@ def setting(task, outputs, hidden, embeddings, rows_per_unit, *, activation="tan
     }
 
 
-def ours(arrays, *, task, clip, rows_per_unit):
+def ours(arrays, *, task, clip, rows_per_unit, feature_squares=None):
     total = clipped_sum(
         vector=tf.constant(arrays["vector"]),
         architecture=arrays["architecture"],
@@ -73,6 +74,7 @@ def ours(arrays, *, task, clip, rows_per_unit):
         row_weight=tf.constant(arrays["row_weight"]),
         clip_norm=tf.constant(clip, tf.float32),
         rows_per_unit=rows_per_unit,
+        feature_squares=feature_squares,
     )
     return total.numpy()
 
@@ -135,6 +137,15 @@ def test_clipped_sum_equals_brute_force(
     got = ours(arrays, task=task, clip=clip, rows_per_unit=rows)
     error = np.linalg.norm(got - expected) / np.linalg.norm(expected)
     assert error <= 1e-6
+
+
+def test_squares_that_are_known_give_the_same_sum() -> None:
+    arrays = setting("binary", 1, (16, 8), ((7, 3),), 1)
+    run = {"task": "binary", "clip": 0.7, "rows_per_unit": 1}
+    squares = tf.reduce_sum(tf.square(tf.constant(arrays["features"])), axis=1)
+    known = ours(arrays, **run, feature_squares=squares)
+    expected = brute_force(arrays, **run)
+    assert np.linalg.norm(known - expected) <= 1e-6 * np.linalg.norm(expected)
 
 
 def test_clipped_sum_equals_the_registry() -> None:

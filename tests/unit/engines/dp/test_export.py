@@ -5,7 +5,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-from privacyhub.engines.dp import export  # noqa: E402
+from privacyhub.engines.dp import export_check  # noqa: E402
 from privacyhub.engines.dp.export import export_saved_model  # noqa: E402
 from privacyhub.engines.dp.inference import predict_encoded  # noqa: E402
 from tests.unit.engines.dp.test_artefact import frame, model_of  # noqa: E402
@@ -26,7 +26,7 @@ def test_saved_model_predicts_the_same(task: str, tmp_path) -> None:
 
 def test_export_that_predicts_otherwise_is_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(
-        export, "predict_encoded", lambda model, table: np.full(table.rows, 7.0)
+        export_check, "predict_encoded", lambda model, table: np.full(table.rows, 7.0)
     )
     with pytest.raises(ValueError, match="does not predict"):
         export_saved_model(model_of(), tmp_path)

@@ -236,7 +236,9 @@ def test_units_join_and_leave_together() -> None:
     assert len(seen) > 1
 
 
-def test_resumed_run_goes_on_with_fresh_noise(tmp_path) -> None:
+def test_resumed_run_goes_on_with_fresh_noise() -> None:
+    kept: list[tuple[int, bytes]] = []
+
     def crash(start: int, steps: int) -> None:
         if start >= 10:
             raise RuntimeError("killed")
@@ -247,18 +249,59 @@ def test_resumed_run_goes_on_with_fresh_noise(tmp_path) -> None:
             spec=SPEC,
             noise_multiplier=1.0,
             on_block=crash,
-            checkpoint_dir=tmp_path,
+            on_checkpoint=lambda step, content: kept.append((step, content)),
         )
-    model, blocks = charged_blocks(checkpoint_dir=tmp_path)
+    step, content = kept[-1]
+    assert step == 10
+    assert b"seed" not in content
+    model, blocks = charged_blocks(resume_from=content)
     assert blocks[0][0] == 10
     assert model.steps_run == SPEC.steps - 10
-    stored = (tmp_path / "checkpoint.safetensors").read_bytes()
-    assert b"seed" not in stored
+    again, _ = charged_blocks(resume_from=content)
+    assert not np.array_equal(vector_of(model), vector_of(again))
 
 
-def test_resumed_run_ends_earlier_when_it_cannot_pay(tmp_path) -> None:
-    model, blocks = charged_blocks(checkpoint_dir=tmp_path, steps_limit=7)
+def test_noise_of_two_attempts_from_one_checkpoint_is_unrelated() -> None:
+    """Without a gradient, plain SGD moves the weights by the noise alone."""
+    data = table()
+    data.features[:] = np.nan
+    spec = replace(SPEC, optimizer="sgd", momentum=0.0, ema=0.0, hidden=(64,))
+    kept: list[bytes] = []
+    whole, _ = charged_blocks(
+        spec, data=data, on_checkpoint=lambda step, content: kept.append(content)
+    )
+    runs = [whole]
+    runs += [charged_blocks(spec, data=data, resume_from=kept[0])[0] for _ in range(2)]
+    start = charged_blocks(spec, data=data, resume_from=kept[0], steps_limit=0)[0]
+    noise = [vector_of(model) - vector_of(start) for model in runs]
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert not np.isin(noise[first], noise[second]).all()
+        # 4.9 standard deviations: one in a million by chance.
+        correlation = np.corrcoef(noise[first], noise[second])[0, 1]
+        assert abs(correlation) < 4.9 / len(noise[first]) ** 0.5
+
+
+def test_resumed_run_ends_earlier_when_it_cannot_pay() -> None:
+    model, blocks = charged_blocks(steps_limit=7)
     assert sum(steps for _, steps in blocks) == model.steps_run == 7
+
+
+def test_resumed_run_without_privacy_keeps_its_losses() -> None:
+    kept: list[bytes] = []
+    whole = train_plain(
+        table(), spec=SPEC, on_checkpoint=lambda step, content: kept.append(content)
+    )
+    resumed = train_plain(table(), spec=SPEC, resume_from=kept[0])
+    assert len(resumed.losses) == len(whole.losses) == SPEC.steps
+    assert resumed.steps_run < whole.steps_run
+
+
+def test_checkpoint_of_another_network_is_refused() -> None:
+    kept: list[bytes] = []
+    charged_blocks(on_checkpoint=lambda step, content: kept.append(content))
+    for content in (kept[0], kept[0][:-9], b"no checkpoint"):
+        with pytest.raises(ValueError, match="checkpoint"):
+            charged_blocks(replace(SPEC, hidden=(3,)), resume_from=content)
 
 
 def test_average_of_weights_lies_between_noisy_ones() -> None:

@@ -10,6 +10,8 @@ from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.engines.dp.spec import TrainSpec
 from privacyhub.engines.dp.tuning import (
     SearchSpace,
+    SearchState,
+    begin_search,
     search,
     selection_event,
     tuned_noise_multiplier,
@@ -63,7 +65,7 @@ def test_best_score_wins() -> None:
         best = search(
             spec=SPEC,
             space=SPACE,
-            mean_trials=4,
+            state=begin_search(mean_trials=4),
             train_one=untrained,
             score_one=score,
         )
@@ -80,8 +82,7 @@ def test_number_of_trials_is_random_with_its_mean() -> None:
         search(
             spec=SPEC,
             space=SPACE,
-            mean_trials=5,
-            trials="geometric",
+            state=begin_search(mean_trials=5, trials="geometric"),
             train_one=untrained,
             score_one=lambda model, scored=scored: float(scored.append(1) or 0),
         )
@@ -102,7 +103,51 @@ def test_drawn_setting_is_validated() -> None:
         search(
             spec=replace(SPEC),
             space=space,
-            mean_trials=50,
+            state=SearchState(drawn=50),
             train_one=untrained,
             score_one=lambda model: 0.0,
         )
+
+
+def test_trial_that_was_interrupted_counts_as_one_that_lost() -> None:
+    kept: list[SearchState] = []
+
+    def train_one(spec: TrainSpec) -> TrainedModel:
+        if len(kept) == 3:
+            raise RuntimeError("killed")
+        return untrained(spec)
+
+    with pytest.raises(RuntimeError, match="killed"):
+        search(
+            spec=SPEC,
+            space=SPACE,
+            state=SearchState(drawn=5),
+            train_one=train_one,
+            score_one=lambda model: float(len(kept)),
+            keep=kept.append,
+        )
+    ran: list[int] = []
+    best = search(
+        spec=SPEC,
+        space=SPACE,
+        state=kept[-1],
+        train_one=untrained,
+        score_one=lambda model: float(ran.append(1) or 0),
+    )
+    assert len(ran) == 2  # two were done, one was lost, two are left
+    assert kept[-1].best is not None
+    assert best is kept[-1].best[1]
+
+
+def test_statistics_beside_a_search_are_in_its_target() -> None:
+    asked = {
+        "target_epsilon": 2.0,
+        "delta": 1e-5,
+        "sampling_probability": SPEC.sampling_probability,
+        "steps": SPEC.steps,
+        "score_event": SCORE,
+        "mean_trials": 5,
+    }
+    alone = tuned_noise_multiplier(**asked)
+    beside = tuned_noise_multiplier(**asked, also=[GaussianEvent(noise_multiplier=8.0)])
+    assert beside > alone

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from privacyhub.engines.tables import (
@@ -106,6 +107,19 @@ def test_store_missing_file_or_column_is_refused(tmp_path: Path) -> None:
     stored(path, key=key)
     with pytest.raises(StoreError):
         read_stored(path, key=key, aad="version-1", sha256=None, columns=["nope"])
+
+
+def test_store_want_of_memory_is_not_told_as_a_changed_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 8 failed")
+
+    path, key = tmp_path / "t.parquet", new_key()
+    stored(path, key=key)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", full)
+    with pytest.raises(MemoryError):
+        list(iter_batches(path, key=key, aad="version-1", sha256=None))
 
 
 def test_store_failed_write_leaves_nothing(tmp_path: Path) -> None:

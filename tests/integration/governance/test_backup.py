@@ -1,0 +1,88 @@
+"""Backup and restore, as processes do it: on a folder, or a database, of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PLAY = Path(__file__).with_name("backup_play.py")
+
+
+def _play(var: Path, url: str = "") -> dict[str, Any]:
+    """Run the play against a hub of its own, and return what it saw."""
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "PRIVACYHUB_VAR": str(var),
+        "PRIVACYHUB_TEST_VAR": str(var),
+        "DATABASE_URL": url,
+        "REDIS_URL": "",
+    }
+    ran = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, "-m", f"tests.integration.governance.{PLAY.stem}", str(var)],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stderr[-4000:]
+    told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return told
+
+
+@pytest.fixture
+def own_database() -> Iterator[Callable[[], str]]:
+    """A fresh PostgreSQL database beside the one of the tests."""
+    import psycopg
+
+    name = f"backup_{uuid.uuid4().hex[:12]}"
+    base = os.environ["DATABASE_URL"].rsplit("/", 1)[0]
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+        server.execute(f'CREATE DATABASE "{name}"')
+        yield lambda: f"{base}/{name}"
+        server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def _holds(told: dict[str, Any]) -> None:
+    assert told["spent_at_backup"] < told["spent_at_end"]
+    assert told["refused_not_empty"].startswith("This hub is not empty")
+    assert told["refused_damaged"].startswith("The backup is damaged: store/")
+    assert told["refused_worker"].startswith("A worker is running")
+    assert told["spent_after_refusals"] == told["spent_at_end"]
+    assert told["no_key_in_backup"]
+    assert told["refused_keys_within"].startswith("Keys do not go into a backup")
+    assert told["file_restored"] == "sealed bytes"
+    assert told["file_made_later_is_gone"]
+    assert told["spent_after_restore"] == told["spent_at_backup"]
+    assert told["gap_lines"] == 3
+    assert "behind its exported head" in told["refused_reserve"]
+    assert told["erased_key_stays_erased"]
+    assert told["sessions"] == 0
+    assert told["spent_after_two_people"] == told["spent_at_end"]
+    assert told["verified"] == []
+
+
+def test_backup_and_restore_embedded(tmp_path: Path) -> None:
+    _holds(_play(tmp_path / "var"))
+
+
+@pytest.mark.service
+def test_backup_and_restore_postgresql(
+    tmp_path: Path, own_database: Callable[[], str]
+) -> None:
+    missing = [name for name in ("pg_dump", "psql") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"{missing[0]} is not on this machine")
+    _holds(_play(tmp_path / "var", own_database()))

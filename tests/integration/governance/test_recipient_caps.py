@@ -1,0 +1,169 @@
+"""Caps of recipients: beneath the ledger's own, lowered by one, raised by two."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from privacyhub.accounts.roles import NotAllowed
+from privacyhub.engines.dp.rdp import rdp_vector
+from privacyhub.governance import ledger
+from privacyhub.governance.models import CapRequest, Ledger, RecipientCap
+from privacyhub.governance.sums import load
+
+from .conftest import gaussian, price
+
+
+def _reserve(account: Ledger, by: Any, count: int, *, to: str) -> uuid.UUID:
+    run = uuid.uuid4()
+    ledger.reserve(
+        ledgers=[account], run_id=run, prices=[price(count)], recipient=to, by=by
+    )
+    return run
+
+
+@pytest.fixture
+def capped(account: Ledger, steward: Any, analyst: Any) -> RecipientCap:
+    """The ledger's cap is 1; the analyst's is half of that."""
+    return ledger.set_recipient_cap(
+        ledger=account, recipient="analyst", epsilon_cap="0.5", by=steward
+    )
+
+
+def _most(account: Ledger, to: str) -> int:
+    fitting = ledger.runs_that_fit(account, [price(1)], recipient=to)
+    assert fitting is not None
+    return fitting
+
+
+def test_a_recipients_cap_refuses_what_the_ledgers_own_would_hold(
+    capped: RecipientCap, account: Ledger, steward: Any
+) -> None:
+    own, whole = _most(account, "analyst"), _most(account, "steward")
+    assert 0 < own < whole
+    with pytest.raises(ledger.BudgetRefused, match="The cap for analyst"):
+        _reserve(account, steward, own + 1, to="analyst")
+    _reserve(account, steward, own, to="analyst")
+    account.refresh_from_db()
+    assert not ledger.would_fit(account, [price(1)], recipient="analyst")
+    _reserve(account, steward, whole - own, to="steward")
+    account.refresh_from_db()
+    assert _most(account, "steward") == 0
+
+
+def test_the_ledgers_cap_holds_whatever_recipients_may(
+    capped: RecipientCap, account: Ledger, steward: Any
+) -> None:
+    _reserve(account, steward, _most(account, "steward"), to="steward")
+    with pytest.raises(ledger.BudgetRefused, match="The cap of"):
+        _reserve(account, steward, 1, to="analyst")
+
+
+def test_sums_of_a_recipient_follow_charge_and_settlement(
+    capped: RecipientCap, account: Ledger, steward: Any
+) -> None:
+    run = _reserve(account, steward, 5, to="analyst")
+    ledger.charge(run_id=run, purpose="training", event=gaussian(2))
+    capped.refresh_from_db()
+    assert load(capped.spent_train) == rdp_vector(gaussian(2))
+    assert load(capped.reserved_train) == rdp_vector(gaussian(3))
+    ledger.settle(run_id=run)
+    capped.refresh_from_db()
+    assert load(capped.spent_train) == rdp_vector(gaussian(2))
+    assert not any(load(capped.reserved_train))
+
+
+def test_a_cap_set_later_counts_what_was_spent_before(
+    account: Ledger, steward: Any, analyst: Any
+) -> None:
+    run = _reserve(account, steward, 6, to="analyst")
+    ledger.charge(run_id=run, purpose="training", event=gaussian(2))
+    ledger.settle(run_id=_reserve(account, steward, 4, to="analyst"))
+    _reserve(account, steward, 1, to="steward")
+    cap = ledger.set_recipient_cap(
+        ledger=account, recipient="analyst", epsilon_cap="0.5", by=steward
+    )
+    assert load(cap.spent_train) == rdp_vector(gaussian(2))
+    assert load(cap.reserved_train) == rdp_vector(gaussian(4))
+
+
+def test_a_higher_cap_needs_a_second_person(
+    capped: RecipientCap, account: Ledger, steward: Any, auditor: Any
+) -> None:
+    def set_to(cap: str) -> None:
+        ledger.set_recipient_cap(
+            ledger=account, recipient="analyst", epsilon_cap=cap, by=steward
+        )
+
+    set_to("0.4")
+    with pytest.raises(ledger.LedgerError, match="second person"):
+        set_to("0.5")
+    wish = ledger.request_raise(
+        ledger=account, recipient="analyst", epsilon_cap="0.8", reason="x", by=steward
+    )
+    with pytest.raises(NotAllowed):
+        ledger.decide_raise(request=wish, approve=True, by=steward)
+    ledger.decide_raise(request=wish, approve=True, by=auditor)
+    capped.refresh_from_db()
+    account.refresh_from_db()
+    assert (capped.epsilon_cap, account.epsilon_cap) == ("0.8", "1")
+
+
+@pytest.mark.parametrize(
+    ("recipient", "cap", "told"),
+    [
+        ("analyst", "2", "beneath"),
+        ("nobody", "0.5", "no user"),
+        ("analyst", "nan", "number"),
+        ("analyst", "0", "number"),
+    ],
+)
+def test_a_cap_that_cannot_be_is_refused(
+    account: Ledger, steward: Any, analyst: Any, recipient: str, cap: str, told: str
+) -> None:
+    with pytest.raises(ledger.LedgerError, match=told):
+        ledger.set_recipient_cap(
+            ledger=account, recipient=recipient, epsilon_cap=cap, by=steward
+        )
+
+
+def test_only_stewards_set_caps(account: Ledger, auditor: Any, analyst: Any) -> None:
+    for user in (auditor, analyst):
+        with pytest.raises(NotAllowed):
+            ledger.set_recipient_cap(
+                ledger=account, recipient="analyst", epsilon_cap="0.5", by=user
+            )
+
+
+def test_caps_of_recipients_on_pages_and_over_rest(
+    register_version: Any,
+    steward: Any,
+    analyst: Any,
+    auditor: Any,
+    client_for: Any,
+    api_for: Any,
+) -> None:
+    account = register_version.ledgers.get()
+    client, api = client_for(steward), api_for(steward)
+    path = f"/ledgers/{account.pk}/recipient-caps/"
+    assert client.post(path, {"recipient": "x", "epsilon_cap": "1"}).status_code == 400
+    form = {"recipient": "analyst", "epsilon_cap": "2"}
+    assert client.post(path, form).status_code == 302
+    page = client.get(f"/ledgers/{account.pk}/").content.decode()
+    assert "Caps of recipients" in page
+    assert "cap 2 for analyst" in page
+    (told,) = api.get(f"/api/v1{path}").json()
+    assert (told["recipient"], told["balance"]["cap"]) == ("analyst", "2")
+    lower = {"recipient": "analyst", "epsilon_cap": "1.5"}
+    assert api.post(f"/api/v1{path}", lower).status_code == 201
+    higher = {"recipient": "analyst", "epsilon_cap": "3"}
+    assert api.post(f"/api/v1{path}", higher).status_code == 409
+    wish = {"recipient": "analyst", "epsilon_cap": "3", "reason": "A retrain."}
+    raised = f"/ledgers/{account.pk}/raise/"
+    assert client.post(raised, wish).status_code == 302
+    assert b"for analyst" in client.get(f"/ledgers/{account.pk}/").content
+    decide = f"/api/v1/cap-requests/{CapRequest.objects.get().pk}/decide/"
+    assert api_for(auditor).post(decide, {"approve": True}).status_code == 200
+    assert RecipientCap.objects.get().epsilon_cap == "3"
