@@ -52,7 +52,7 @@ def record(
     """
     if target is not None:
         object_type, object_id = target._meta.model_name, target.pk
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         head, _ = AuditHead.objects.select_for_update().get_or_create(pk=1)
         line = {
             "sequence": head.sequence + 1,

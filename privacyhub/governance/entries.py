@@ -29,7 +29,10 @@ _SEALED = (
 
 def locked(ledgers: Iterable[Ledger]) -> list[Ledger]:
     """Row locks in id order, so that two runs never wait for each other."""
-    ids = [ledger.pk for ledger in ledgers]
+    return _locked_by_id([ledger.pk for ledger in ledgers])
+
+
+def _locked_by_id(ids: Iterable[UUID]) -> list[Ledger]:
     return list(Ledger.objects.select_for_update().filter(pk__in=ids).order_by("pk"))
 
 
@@ -37,7 +40,10 @@ def locked_reservations(run_id: UUID, purpose: str | None = None) -> list[Reserv
     held = Reservation.objects.filter(run_id=run_id)
     if purpose is not None:
         held = held.filter(purpose=purpose)
-    ledgers = {row.pk: row for row in locked([r.ledger for r in held])}
+    ids = list(held.values_list("ledger_id", flat=True))
+    if not ids:
+        return []
+    ledgers = {row.pk: row for row in _locked_by_id(ids)}
     rows = list(held.select_for_update().order_by("ledger_id", "purpose"))
     for row in rows:
         row.ledger = ledgers[row.ledger_id]

@@ -247,7 +247,7 @@ def charge(
         )
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def settle(*, run_id: UUID) -> None:
     """Close the run's reservations: what never started goes back, the rest is spent."""
     held_by_run = locked_reservations(run_id)
