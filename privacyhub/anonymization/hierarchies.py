@@ -31,7 +31,7 @@ from privacyhub.governance import audit, keys, ledger
 MOST_BYTES = 32 * 2**20
 MOST_LEVELS = 24
 PREVIEW_ROWS = 12
-MISSING_SHOWN = 10
+MISSING_SHOWN = 10_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Preview:
     """A look at a hierarchy: some rows of values, and how many labels a level has.
 
     `missing_rows` counts the rows of the version whose value it does not place;
-    `missing` are the most frequent of these: value, rows, first row.
+    `missing` are these values, the most frequent first, up to `MISSING_SHOWN`.
     """
 
     rows: list[tuple[str, ...]]
@@ -47,7 +47,7 @@ class Preview:
     values: int
     missing_rows: int
     missing_values: int
-    missing: list[tuple[str, int, int]]
+    missing: list[an.HierarchyProblem]
 
 
 def parse(content: bytes) -> an.Hierarchy:
@@ -260,10 +260,7 @@ def preview_of(found: an.Hierarchy, values: pl.Series | None = None) -> Preview:
         values=len(found.levels),
         missing_rows=sum(problem.rows for problem in problems),
         missing_values=len(problems),
-        missing=[
-            (problem.value, problem.rows, problem.first_row)
-            for problem in problems[:MISSING_SHOWN]
-        ],
+        missing=problems[:MISSING_SHOWN],
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from privacyhub.anonymization import questions
 from privacyhub.engines.anonymize.risk import Risk
 
 Outcome = Mapping[str, Any]
@@ -41,13 +42,18 @@ def explain(outcome: Outcome) -> list[str]:
     """Why this solution: how it was found, what costs most, what holds it back."""
     told = outcome["explanation"]
     if outcome.get("rounds"):
-        return [*_rounds(outcome), _suppression(outcome)]
+        return [
+            *_rounds(outcome),
+            _suppression(outcome),
+            *_most_costly(outcome),
+            *_what_ifs(outcome),
+        ]
     return [
         *_how_found(outcome),
         _suppression(outcome),
         *_most_costly(outcome),
         *(_finer(column, outcome) for column in told["columns"] if column["level"]),
-        *(_what_if(answer, outcome) for answer in outcome["what_if"]),
+        *_what_ifs(outcome),
     ]
 
 
@@ -61,15 +67,25 @@ def _rounds(outcome: Outcome) -> list[str]:
             f"{name} {level}" for name, level in told["levels"].items() if level
         )
         at = f"generalized to {levels}" if levels else "as exact as they came"
-        lines.append(f"Round {number} shows {rows(told['rows'])}, {at}.")
+        proved = "" if told.get("proved", True) else _ROUND_STOPPED
+        lines.append(f"Round {number} shows {rows(told['rows'])}, {at}{proved}.")
+    if not outcome["optimal"]:
+        lines.append(
+            "The time was up before every round was searched to its end; more time "
+            "could find a solution that loses less."
+        )
     return lines
+
+
+_ROUND_STOPPED = ", the best that was found until its time was up"
 
 
 def _how_found(outcome: Outcome) -> list[str]:
     size, checked = outcome["lattice_size"], outcome["checked"]
+    computed = f"{checked:,} {'was' if checked == 1 else 'were'} computed"
     space = (
-        f"Of {size:,} possible transformations, {checked:,} were computed and the "
-        "others ruled out by bounds."
+        f"Of {size:,} possible transformations, {computed} and the others ruled out "
+        "by bounds."
     )
     best = outcome["optimum"]
     if outcome["levels"] != best["levels"]:
@@ -79,7 +95,7 @@ def _how_found(outcome: Outcome) -> list[str]:
             f"{score_text(outcome, outcome['score'])}, that of the best that was found "
             f"{score_text(outcome, best['score'])}.",
         ]
-    if size > checked == 1:
+    if outcome.get("fixed"):
         return [
             f"One of {size:,} possible transformations was fixed beforehand, so that "
             "the data could not choose it. Nothing was searched."
@@ -87,8 +103,7 @@ def _how_found(outcome: Outcome) -> list[str]:
     if outcome["optimal"]:
         return [space, "This is the one of least loss that meets the models: proved."]
     return [
-        f"Of {size:,} possible transformations, {checked:,} were computed before the "
-        "time was up.",
+        f"Of {size:,} possible transformations, {computed} before the time was up.",
         "This is the best so far; a better one could lose at most "
         f"{outcome['gap']:.1%} less.",
     ]
@@ -108,12 +123,18 @@ def _most_costly(outcome: Outcome) -> list[str]:
     losses, name = outcome["column_loss"], outcome["explanation"]["most_costly"]
     if not losses or name is None or not losses[name]:
         return []
-    unit = outcome.get("score_unit", "")
-    if unit == "bits":
-        return [f"Column “{name}” costs the most: {losses[name]:,.6g} bits."]
-    return [
-        f"Column “{name}” costs the most: it loses {losses[name]:.1%} of its detail."
-    ]
+    start = f"Column “{name}” costs the most"
+    if in_bits(outcome):
+        return [f"{start}: {losses[name]:,.6g} bits."]
+    if outcome.get("column_loss_in") == "loss":
+        start += ", measured as loss, since the metric does not cost columns"
+    return [f"{start}: it loses {losses[name]:.1%} of its detail."]
+
+
+def in_bits(outcome: Outcome) -> bool:
+    """Whether the costs of the columns are in bits, and no shares."""
+    own = outcome.get("column_loss_in", "metric") == "metric"
+    return own and outcome.get("score_unit") == "bits"
 
 
 def _finer(column: Mapping[str, Any], outcome: Outcome) -> str:
@@ -130,20 +151,28 @@ def _finer(column: Mapping[str, Any], outcome: Outcome) -> str:
     )
 
 
+def _what_ifs(outcome: Outcome) -> list[str]:
+    answers = outcome["what_if"]
+    lines = [_what_if(one, outcome) for one in answers if "reason" not in one]
+    return lines + [
+        f"What {' and '.join(changes)} would give was not computed: {reason}."
+        for reason, changes in questions.told(answers).items()
+    ]
+
+
 def _what_if(answer: Mapping[str, Any], outcome: Outcome) -> str:
-    change = answer["change"]
-    if "k" in change:
-        start = f"With k = {change['k']}"
-    else:
-        start = f"With a suppression limit of {change['suppression_limit']:.1%}"
+    start = f"With {questions.in_words(answer['change'])}"
     score, now = answer["score"], outcome["score"]
-    if answer["levels"] == outcome["levels"] and abs(score - now) < 5e-4 * max(
-        1.0, abs(now)
+    if (
+        answer["optimal"]
+        and answer["levels"] == outcome["levels"]
+        and abs(score - now) < 5e-4 * max(1.0, abs(now))
     ):
         return f"{start}, the solution would be the same."
     return (
-        f"{start}, the loss would be {score_text(outcome, score)} instead of "
-        f"{score_text(outcome, now)}, with {rows(answer['suppressed'])} suppressed."
+        f"{start}, the loss would be {'' if answer['optimal'] else 'at most '}"
+        f"{score_text(outcome, score)} instead of {score_text(outcome, now)}, with "
+        f"{rows(answer['suppressed'])} suppressed."
     )
 
 

@@ -3,8 +3,12 @@
     {"schema": 1, "columns": [...], "heights": {...}, "levels": {...}, "score": 0.3,
      "suppressed": 12, "limit": 12, "rows": 600, "optimal": true, "gap": 0.0,
      "checked": 60, "lattice_size": 480, "optimum": {...}, "column_loss": {...},
-     "risk": {"before": {...}, "after": {...}}, "nodes": [...], "nodes_total": 60,
-     "explanation": {...}, "what_if": [...], "joint": {...} or null, "held": false}
+     "column_loss_in": "metric", "risk": {"before": {...}, "after": {...}},
+     "space": {...}, "nodes_total": 60, "explanation": {...}, "what_if": [...],
+     "joint": {...} or null, "held": false}
+
+`space` is explained in `solution_space`, `what_if` in `questions`. `column_loss_in` is
+"loss" where the metric has no cost of a column.
 
 Counts of private rows: steward-only, like the search itself. No cell values.
 """
@@ -12,21 +16,20 @@ Counts of private rows: steward-only, like the search itself. No cell values.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from privacyhub.anonymization import questions, solution_space
 from privacyhub.anonymization.sizes import binned
 from privacyhub.engines import anonymize as an
 
 SCHEMA = 1
-MOST_NODES = 400
-LESSER_K = 3
-MORE_SUPPRESSION = 0.01
+PICKED = "this solution was picked by hand"
 
 
 def describe(
-    *, best: an.Result, chosen: an.Result, questions: list[dict[str, Any]]
+    *, best: an.Result, chosen: an.Result, answers: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The figures of a search (`best`) and of the node that was taken (`chosen`)."""
     told = {
@@ -53,14 +56,15 @@ def describe(
         "models": [model.describe() for model in chosen.request.models],
         "metric": chosen.request.metric.describe(),
         "column_loss": chosen.column_loss,
+        "column_loss_in": "metric" if chosen.has_column_cost else "loss",
         "risk": {
             "before": _risk(chosen.risk.before),
             "after": _risk(chosen.risk.after),
         },
-        "nodes": [_node(node) for node in _some(best)],
+        "space": solution_space.kept(best),
         "nodes_total": len(best.nodes),
         "explanation": asdict(an.explain(chosen)),
-        "what_if": questions,
+        "what_if": answers,
     }
     clean: dict[str, Any] = _finite(told)
     return clean
@@ -71,110 +75,68 @@ def of_search(outcome: dict[str, Any], *, earlier: Mapping[str, Any]) -> dict[st
     score, optimum = outcome["score"], earlier["optimum"]
     lower = earlier["score"] * (1 - earlier["gap"])
     optimal = bool(optimum["proved"]) and score <= optimum["score"] * (1 + 1e-12)
-    told = {
-        key: earlier[key]
-        for key in ("checked", "lattice_size", "optimum", "nodes", "nodes_total")
-    }
+    told = {key: earlier[key] for key in ("checked", "lattice_size", "optimum")}
+    told |= solution_space.of_earlier(earlier)
+    answers = earlier["what_if"]
+    if outcome["levels"] != optimum["levels"]:
+        answers = questions.because(answers, reason=PICKED)
     gap = max(0.0, (score - lower) / score) if score > 0 else 0.0
-    return {**told, "optimal": optimal, "gap": 0.0 if optimal else gap}
+    gap = 0.0 if optimal else gap
+    return {**told, "optimal": optimal, "gap": gap, "what_if": answers}
 
 
-def of_rounds(
-    local: an.LocalResult, *, columns: list[str], limit: float
-) -> dict[str, Any]:
-    """What local recoding made of it; in place of the first round's figures."""
-    after = an.risk.measure(local.frame, columns)
-    before = local.first.risk.before
+def of_rounds(local: an.LocalResult, *, columns: list[str]) -> dict[str, Any]:
+    """What local recoding made of it; in place of the first round's figures.
+
+    `levels` are the most general of all rounds. There is no one solution space.
+    """
+    levels = {
+        name: max((one[name] for one in local.rounds), default=height)
+        for name, height in zip(
+            local.first.columns, local.first.checker.problem.heights, strict=True
+        )
+    }
+    losses = local.column_loss
     told = {
         "rounds": [
-            {"levels": dict(levels), "rows": rows}
-            for levels, rows in zip(local.rounds, local.rows, strict=True)
+            {"levels": dict(levels), "rows": rows, "proved": proved}
+            for levels, rows, proved in zip(
+                local.rounds, local.rows, local.proved, strict=True
+            )
         ],
+        "levels": levels,
+        "score": local.score,
+        "optimal": local.optimal,
+        "gap": 0.0 if local.optimal else None,
+        "checked": local.checked,
+        "optimum": {
+            "levels": levels,
+            "score": local.score,
+            "suppressed": local.suppressed,
+            "proved": local.optimal,
+        },
         "suppressed": local.suppressed,
-        "limit": int(limit * len(local.suppressed_rows) + 1e-9),
-        "column_loss": None,
-        "risk": {"before": _risk(before), "after": _risk(after)},
-        "what_if": [],
+        "limit": local.limit,
+        "column_loss": losses,
+        "risk": {
+            "before": _risk(local.first.risk.before),
+            "after": _risk(an.risk.measure(local.frame, columns)),
+        },
+        "space": None,
+        "nodes_total": 0,
+        "explanation": {
+            "columns": [],
+            "most_costly": max(losses, key=lambda name: losses[name]),
+        },
     }
     clean: dict[str, Any] = _finite(told)
     return clean
-
-
-def what_ifs(
-    result: an.Result, *, cancelled: Callable[[], bool], time_limit: float
-) -> list[dict[str, Any]]:
-    """The same search with a lesser k, and with 1% more suppression."""
-    asked: list[tuple[dict[str, float], dict[str, Any]]] = []
-    models = _with_lesser_k(result)
-    if models is not None:
-        asked.append(({"k": LESSER_K}, {"models": models}))
-    more = result.request.suppression_limit + MORE_SUPPRESSION
-    if more <= 1:
-        asked.append(({"suppression_limit": more}, {"suppression_limit": more}))
-    answers = []
-    for change, request in asked:
-        try:
-            found = an.what_if(
-                result, cancelled=cancelled, time_limit=time_limit, **request
-            )
-        except an.AnonymizeError:
-            continue  # it says nothing about the solution that was found
-        answers.append(
-            {
-                "change": change,
-                "levels": dict(found.levels),
-                "score": found.score,
-                "suppressed": found.suppressed,
-                "optimal": found.optimal,
-            }
-        )
-    return answers
-
-
-def _with_lesser_k(result: an.Result) -> list[an.Model] | None:
-    """The request's models with k = 3; None where k is not above that."""
-    models = result.request.models
-    if not any(isinstance(m, an.KAnonymity) and m.k > LESSER_K for m in models):
-        return None
-    return [
-        an.KAnonymity(min(m.k, LESSER_K)) if isinstance(m, an.KAnonymity) else m
-        for m in models
-    ]
 
 
 def _risk(risk: an.risk.Risk) -> dict[str, Any]:
     told = asdict(risk)
     told["sizes"] = binned(told.pop("histogram"))
     return told
-
-
-def _some(result: an.Result) -> list[an.Node]:
-    """At most `MOST_NODES` nodes: the best that hold, and others taken evenly."""
-    holding = sorted(
-        (node for node in result.nodes if node.score is not None),
-        key=lambda node: (node.score, node.suppressed),
-    )
-    others = [node for node in result.nodes if node.score is None]
-    kept = holding[: MOST_NODES // 2] + _evenly(
-        holding[MOST_NODES // 2 :], MOST_NODES // 4
-    )
-    return kept + _evenly(others, MOST_NODES - len(kept))
-
-
-def _evenly(nodes: list[an.Node], count: int) -> list[an.Node]:
-    if len(nodes) <= count:
-        return nodes
-    return [nodes[place * len(nodes) // count] for place in range(count)]
-
-
-def _node(node: an.Node) -> dict[str, Any]:
-    return {
-        "levels": list(node.levels),
-        "anonymous": bool(node.anonymous),
-        "suppressed": int(node.suppressed),
-        "score": node.score,
-        "bound": node.bound,
-    }
 
 
 def _finite(value: Any) -> Any:

@@ -8,14 +8,15 @@
      "suppression_limit": 0.02,
      "metric": {"name": "loss", "aggregate": "geometric_mean",
                 "suppression_factor": 0.5, "weights": {}},
-     "method": "full_domain",
+     "method": "full_domain", "time_limit": 600,
      "treatments": {"name": {"name": "pseudonym", "domain": "patient"},
                     "income": {"name": "round_to", "step": 1000}},
      "utility_target": null}
 
-`frozen` checks one against a version and fills in what was left out. It names columns
-and parameters. The only value of the data that it can hold is the one that a steward
-types to choose a subset; `policy_seals` keeps that one sealed.
+`time_limit` is in seconds: after it the best solution so far is taken, and its gap
+told. `frozen` checks one against a version and fills in what was left out. It names
+columns and parameters. The only value of the data that it can hold is the one that a
+steward types to choose a subset; `policy_seals` keeps that one sealed.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from privacyhub.engines import anonymize as an
 __all__ = ["AUTOMATIC", "MOST_MODELS"]
 
 SCHEMA = 1
+DEFAULT_TIME_LIMIT = 600
+MOST_TIME = 6 * 3600
 FULL_DOMAIN = next(iter(METHODS))
 _FIRST_METRIC = next(iter(METRICS))
 _LOCAL_MODELS = frozenset(
@@ -53,6 +56,7 @@ KEYS = frozenset(
         "suppression_limit",
         "metric",
         "method",
+        "time_limit",
         "treatments",
         "utility_target",
     }
@@ -89,6 +93,12 @@ def frozen(*, version: Version, policy: Any, by: Any) -> dict[str, Any]:
         ),
         "metric": _metric(given.get("metric") or {}, columns=columns, roles=roles),
         "method": _method(given.get("method", FULL_DOMAIN), models=models),
+        "time_limit": check.number(
+            given.get("time_limit", DEFAULT_TIME_LIMIT),
+            name="The time limit",
+            lower=1,
+            upper=MOST_TIME,
+        ),
         "treatments": treatments,
         "utility_target": _shown(
             given.get("utility_target"), name="“utility_target”", roles=roles
@@ -117,6 +127,11 @@ def shown_columns(*, roles: Mapping[str, str], policy: Mapping[str, Any]) -> lis
 def is_dp(policy: Mapping[str, Any]) -> bool:
     """Whether rows are drawn by chance, anew in every run."""
     return any(entry["name"] == "epsilon_delta_dp" for entry in policy["models"])
+
+
+def time_limit(policy: Mapping[str, Any]) -> float:
+    """Seconds that a search may take."""
+    return float(policy.get("time_limit", DEFAULT_TIME_LIMIT))
 
 
 def score_unit(policy: Mapping[str, Any]) -> str:

@@ -96,6 +96,9 @@ def shaped(policy: Any) -> dict[str, Any]:
         raise _wrong("“suppression_limit” must be a number.")
     if not is_one(told.setdefault("method", policies.FULL_DOMAIN), METHODS):
         raise _wrong(f"A method is one of {', '.join(METHODS)}.")
+    seconds = told.setdefault("time_limit", policies.DEFAULT_TIME_LIMIT)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise _wrong("“time_limit” must be a number.")
     for entry in _objects(told.setdefault("treatments", {}), "treatments").values():
         _named(entry, TREATMENTS, "A treatment")
     target = told.setdefault("utility_target", None)

@@ -26,23 +26,28 @@ from privacyhub.governance import audit, ledger
 from privacyhub.governance.models import EntryKind
 
 NOTED_AGAIN = timedelta(hours=1)
-SHOWN_ROWS = 8
+SHOWN_ROWS = 25
 LIVE_RISK = "risk of quasi-identifiers"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The same rows before and after, cell by cell; None is a missing cell."""
+    """The same rows before and after, cell by cell; None is a missing cell.
+
+    `offset` rows of the release come before them; it has `total`.
+    """
 
     columns: list[str]
     before: list[tuple[Any, ...]]
     after: list[tuple[Any, ...]]
+    offset: int
+    total: int
 
     @property
-    def pairs(self) -> list[list[tuple[Any, Any]]]:
-        """For each row its (before, after) cells."""
+    def changed(self) -> list[list[bool]]:
+        """For each row which of its cells differ."""
         return [
-            list(zip(old, new, strict=True))
+            [one != other for one, other in zip(old, new, strict=True)]
             for old, new in zip(self.before, self.after, strict=True)
         ]
 
@@ -80,14 +85,19 @@ def _note_once(*, version: Version, by: Any, purpose: str) -> None:
         ledger.note_steward_read(ledgers=fresh, by=by, purpose=purpose)
 
 
-def compare_rows(*, run: AnonymizationRun, by: Any) -> Comparison:
-    """The first rows of a release beside the rows they were made of."""
+def compare_rows(*, run: AnonymizationRun, by: Any, offset: int = 0) -> Comparison:
+    """Rows of a release from an offset on, beside the rows they were made of.
+
+    An offset past the end gives the last rows.
+    """
     release, source = run.release, run.version
     require_manager(version=source, by=by)
     require_open(source)
     if release is None:
         raise Conflict("This run has released nothing.", code="no_release")
     require_open(release)
+    last = max(release.rows - 1, 0)
+    offset = min(max(offset, 0), last - last % SHOWN_ROWS)
     columns = list(release.columns.order_by("position").values_list("name", flat=True))
     first = [name for name in run.policy["quasi_identifiers"] if name in columns]
     columns = first + [name for name in columns if name not in first]
@@ -96,20 +106,36 @@ def compare_rows(*, run: AnonymizationRun, by: Any) -> Comparison:
             ledgers=source.ledgers.all(), by=by, purpose="compare rows"
         )
         audit.record(
-            actor=by, action="anonymization.compare", target=run, rows=SHOWN_ROWS
+            actor=by,
+            action="anonymization.compare",
+            target=run,
+            rows=SHOWN_ROWS,
+            offset=offset,
         )
-    after = _head(release, columns)
+    after = _part(release, columns, offset=offset)
     before = _with_ids(source, columns, ids=after[ROW_ID])
     return Comparison(
         columns=columns,
         before=before.select(columns).rows(),
         after=after.select(columns).rows(),
+        offset=offset,
+        total=release.rows,
     )
 
 
-def _head(version: Version, columns: list[str]) -> pl.DataFrame:
-    batch = next(iter(tables.batches(version, columns=[ROW_ID, *columns])))
-    return pl.DataFrame(pl.from_arrow(batch)).head(SHOWN_ROWS)
+def _part(version: Version, columns: list[str], *, offset: int) -> pl.DataFrame:
+    """`SHOWN_ROWS` rows from an offset on; at the end there are fewer."""
+    found: list[pl.DataFrame] = []
+    wanted = SHOWN_ROWS
+    for batch in tables.batches(version, columns=[ROW_ID, *columns]):
+        if offset < batch.num_rows or not found:
+            part = batch.slice(min(offset, batch.num_rows), wanted)
+            found.append(pl.DataFrame(pl.from_arrow(part)))
+            wanted -= part.num_rows
+        offset = max(offset - batch.num_rows, 0)
+        if not wanted:
+            break
+    return pl.concat(found)
 
 
 def _with_ids(version: Version, columns: list[str], *, ids: pl.Series) -> pl.DataFrame:

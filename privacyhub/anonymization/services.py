@@ -26,6 +26,7 @@ from privacyhub.anonymization import (
     policies,
     policy_seals,
     pseudonyms,
+    solution_space,
 )
 from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.datasets import intake
@@ -217,7 +218,7 @@ def _check_levels(levels: Any, *, result: Mapping[str, Any]) -> None:
                 column=name,
             )
     wanted = [levels[name] for name in result["columns"]]
-    node = next((n for n in result["nodes"] if n["levels"] == wanted), None)
+    node = solution_space.node_at(result, wanted)
     if node is not None and not node["anonymous"]:
         raise Conflict(
             f"This solution would suppress {node['suppressed']:,} rows to meet the "

@@ -24,8 +24,6 @@ from privacyhub.engines import anonymize as an
 from privacyhub.engines.anonymize.numbers import FORMAL
 from privacyhub.engines.tables import Kind
 
-ZIP_DIGITS = 5
-
 
 @dataclass(frozen=True, kw_only=True)
 class TreatmentKind:
@@ -47,26 +45,6 @@ class TreatmentKind:
     def fits(self, *, role: str, kind: str) -> bool:
         numeric = Kind(kind).is_numeric
         return role in self.roles and self.numeric in (None, numeric)
-
-
-def mask(series: pl.Series, *, side: str, characters: int) -> pl.Series:
-    """So many characters from one side become `*`; a shorter value is all hidden."""
-    text = series.cast(pl.String)
-    length = text.str.len_chars()
-    hidden = pl.Series("hidden", [characters] * len(text), dtype=pl.UInt32)
-    stars = pl.select(
-        pl.lit("*").repeat_by(pl.min_horizontal(length, hidden)).list.join("")
-    ).to_series()
-    kept = (length.cast(pl.Int64) - characters).clip(lower_bound=0)
-    if side == "right":
-        return (text.str.slice(0, kept) + stars).alias(series.name)
-    rest = text.str.slice(pl.select(pl.min_horizontal(length, hidden)).to_series())
-    return (stars + rest).alias(series.name)
-
-
-def pad_zip(series: pl.Series) -> pl.Series:
-    """Whole numbers as ZIP codes of five digits: 2139 is 02139."""
-    return series.cast(pl.String).str.zfill(ZIP_DIGITS)
 
 
 def _extremes(
@@ -111,7 +89,7 @@ TREATMENTS: dict[str, TreatmentKind] = {
                 choice("side", "From the", "right", "left"),
                 whole("characters", "Characters", 4, 1),
             ),
-            apply=mask,
+            apply=an.mask,
         ),
         TreatmentKind(
             name="zip_text",
@@ -119,7 +97,7 @@ TREATMENTS: dict[str, TreatmentKind] = {
             says="Whole numbers are read as ZIP codes of five digits: 2139 is 02139.",
             roles=_QUASI | _OTHER,
             numeric=True,
-            apply=pad_zip,
+            apply=an.pad_zip,
         ),
         TreatmentKind(
             name="code_extremes",

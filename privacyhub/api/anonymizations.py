@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from types import NoneType
 from typing import Any
 
 from django.db.models import QuerySet
@@ -14,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from jobs.states import State
-from privacyhub.anonymization import narration, services
+from privacyhub.anonymization import narration, reading, services, solution_space
 from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.api import (
     anonymization_vocabulary,
@@ -59,7 +61,7 @@ class RunDetailBody(RunBody):
     """A run with its policy and, once it is done, its figures and why."""
 
     policy = serializers.JSONField()
-    result = serializers.JSONField()
+    result = serializers.SerializerMethodField()
     explanation = serializers.SerializerMethodField()
     joint_risk = serializers.SerializerMethodField()
 
@@ -72,6 +74,14 @@ class RunDetailBody(RunBody):
             "joint_risk",
         )
         read_only_fields = fields
+
+    @extend_schema_field(serializers.JSONField())
+    def get_result(self, run: AnonymizationRun) -> dict[str, Any]:
+        """The figures; `nodes` are the nodes that the search checked."""
+        if not run.result:
+            return {}
+        told = {key: told for key, told in run.result.items() if key != "space"}
+        return told | {"nodes": solution_space.nodes(run.result)}
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_explanation(self, run: AnonymizationRun) -> list[str]:
@@ -89,7 +99,8 @@ class Planned(serializers.Serializer[Any]):
     policy = serializers.DictField(
         help_text="quasi_identifiers: {column: {hierarchy: 'automatic' or an id}}, "
         "models: [{name, ...}], suppression_limit: 0 to 1, metric: {name, ...}, "
-        "method, treatments: {column: {name, ...}}, utility_target: a column. What "
+        "method, time_limit: seconds, treatments: {column: {name, ...}}, "
+        "utility_target: a column. What "
         "may be named is listed at anonymizations/vocabulary/."
     )
 
@@ -202,6 +213,69 @@ class RunApply(APIView):
         return accepted(fresh.job, run=str(fresh.pk))
 
 
+class RowsQuery(serializers.Serializer[Any]):
+    """Where the rows start; an offset past the end gives the last ones."""
+
+    offset = serializers.IntegerField(min_value=0, default=0)
+
+
+class ComparedRow(serializers.Serializer[Any]):
+    """A row of the release, counted from 1, and the row that it was made of."""
+
+    row = serializers.IntegerField()
+    before = serializers.ListField(child=serializers.JSONField())
+    after = serializers.ListField(child=serializers.JSONField())
+
+
+class ComparedRows(serializers.Serializer[Any]):
+    """The same rows before and after; the cells are in the order of `columns`."""
+
+    columns = serializers.ListField(child=serializers.CharField())
+    offset = serializers.IntegerField()
+    total = serializers.IntegerField()
+    rows = ComparedRow(many=True)
+
+
+class RunRows(APIView):
+    """Rows before and after, for stewards; each look is on the record."""
+
+    @extend_schema(
+        operation_id="anonymizations_rows",
+        parameters=[RowsQuery],
+        responses={200: ComparedRows, **problems(400, 401, 403, 404, 409)},
+    )
+    def get(self, request: Request, pk: Any) -> Response:
+        run = find(_runs(request.user), pk)
+        query = RowsQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        found = reading.compare_rows(run=run, by=request.user, **query.validated_data)
+        rows = [
+            {
+                "row": number,
+                "before": [_cell(cell) for cell in before],
+                "after": [_cell(cell) for cell in after],
+            }
+            for number, (before, after) in enumerate(
+                zip(found.before, found.after, strict=True), start=found.offset + 1
+            )
+        ]
+        return Response(
+            {
+                "columns": found.columns,
+                "offset": found.offset,
+                "total": found.total,
+                "rows": rows,
+            }
+        )
+
+
+def _cell(value: Any) -> Any:
+    """A cell as JSON has it; what it does not have becomes text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, NoneType | bool | int | float) else str(value)
+
+
 class JointRisk(APIView):
     """Searches as a run does, tells the joint risk, and releases nothing."""
 
@@ -246,6 +320,9 @@ urlpatterns = [
         name="anonymization_joint_risk",
     ),
     path("anonymizations/<uuid:pk>/", RunDetail.as_view(), name="anonymization"),
+    path(
+        "anonymizations/<uuid:pk>/rows/", RunRows.as_view(), name="anonymization_rows"
+    ),
     path(
         "anonymizations/<uuid:pk>/apply/",
         RunApply.as_view(),

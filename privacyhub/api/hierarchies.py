@@ -120,14 +120,38 @@ class NewBuilt(BuiltQuery):
     name = serializers.CharField(max_length=200)
 
 
+class PreviewQuery(BuiltQuery):
+    """A builder with its parameters, or a hierarchy that is kept, for a column."""
+
+    builder = serializers.ChoiceField(choices=list(BUILDERS), required=False)
+    hierarchy = serializers.UUIDField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("builder" in attrs) == ("hierarchy" in attrs):
+            raise serializers.ValidationError("Name a builder or a hierarchy.")
+        return attrs
+
+
+class MissingBody(serializers.Serializer[Any]):
+    """A value of the column that has no place; rows count from 1."""
+
+    value = serializers.CharField(allow_blank=True)
+    rows = serializers.IntegerField()
+    first_row = serializers.IntegerField()
+
+
 class HierarchyPreviewBody(serializers.Serializer[Any]):
-    """Some rows from exact to general, and what has no place; for its steward."""
+    """Some rows from exact to general, and what has no place; for its steward.
+
+    `missing` lists the values without a place, the most frequent first.
+    """
 
     rows = serializers.ListField(child=serializers.ListField())
     labels = serializers.ListField(child=serializers.IntegerField())
     values = serializers.IntegerField()
     missing_values = serializers.IntegerField()
     missing_rows = serializers.IntegerField()
+    missing = MissingBody(many=True)
 
 
 class Edit(serializers.Serializer[Any]):
@@ -166,15 +190,24 @@ class HierarchyBuild(APIView):
 
 
 class HierarchyPreview(APIView):
-    """What a builder makes of a column's values; nothing is kept."""
+    """What a builder, or a kept hierarchy, makes of a column; nothing is kept."""
 
     @extend_schema(
         operation_id="hierarchies_preview",
-        request=BuiltQuery,
+        request=PreviewQuery,
         responses={200: HierarchyPreviewBody, **problems(400, 401, 403, 404, 409)},
     )
     def post(self, request: Request) -> Response:
-        _, preview = _built(_valid(BuiltQuery, request), request)
+        asked = _valid(PreviewQuery, request)
+        if "hierarchy" in asked:
+            preview = hierarchies.preview(
+                version=_managed(request, asked["version"]),
+                column=asked["column"],
+                hierarchy=str(asked["hierarchy"]),
+                by=request.user,
+            )
+        else:
+            _, preview = _built(asked, request)
         return Response(HierarchyPreviewBody(preview).data)
 
 

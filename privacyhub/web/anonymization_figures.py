@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from privacyhub.anonymization import narration
+
 Outcome = Mapping[str, Any]
 
 
@@ -13,7 +15,7 @@ def column_loss(outcome: Outcome) -> dict[str, Any] | None:
     losses = outcome["column_loss"]
     if not losses:
         return None
-    bits = outcome.get("score_unit") == "bits"
+    bits = narration.in_bits(outcome)
     ranked = sorted(losses.items(), key=lambda item: item[1])
     return {
         "kind": "bar",
@@ -42,58 +44,6 @@ def class_sizes(outcome: Outcome) -> dict[str, Any]:
         "x": {"title": "Rows that look the same"},
         "y": {"title": "Rows"},
     }
-
-
-def solution_space(outcome: Outcome, *, pick: bool) -> dict[str, Any]:
-    """Every node that was computed: rows to suppress against loss.
-
-    With `pick` a node that holds leads to the form that applies it.
-    """
-    total = max(outcome["rows"], 1)
-    best = list(outcome["optimum"]["levels"].values())
-    points = []
-    for index, node in enumerate(outcome["nodes"]):
-        holds = node["score"] is not None
-        y = node["score"] if holds else node["bound"]
-        if y is None:
-            continue
-        optimum = node["levels"] == best
-        point = {
-            "x": node["suppressed"] / total,
-            "y": y,
-            "label": levels_text(outcome, node["levels"]),
-            "group": "Meets the models" if holds else "Suppresses too many rows",
-            "highlight": optimum,
-            "note": _note(node, optimum=optimum),
-        }
-        if pick and holds:
-            point["url"] = f"?node={index}#another"
-        points.append(point)
-    limit = outcome["limit"] / total
-    unit = outcome.get("score_unit", "")
-    return {
-        "kind": "scatter",
-        "x": {"title": "Rows that must be suppressed", "percent": True},
-        "y": (
-            {"title": f"Loss, {unit}"} if unit else {"title": "Loss", "percent": True}
-        ),
-        "points": points,
-        "vlines": [{"x": limit, "label": "limit"}],
-    }
-
-
-def levels_text(outcome: Outcome, levels: list[int]) -> str:
-    """Levels by column, as the marks of a node."""
-    pairs = zip(outcome["columns"], levels, strict=True)
-    return ", ".join(f"{name} {level}" for name, level in pairs)
-
-
-def _note(node: Mapping[str, Any], *, optimum: bool) -> str:
-    if optimum:
-        return "The best that was found"
-    if node["score"] is None:
-        return f"{node['suppressed']:,} rows; its loss is at least this"
-    return f"{node['suppressed']:,} rows suppressed"
 
 
 def utility(outcome: Outcome) -> dict[str, Any] | None:

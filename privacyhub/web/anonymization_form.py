@@ -10,7 +10,13 @@ from typing import Any
 from django.http import QueryDict
 
 from privacyhub.anonymization.models import Hierarchy
-from privacyhub.anonymization.policies import AUTOMATIC, FULL_DOMAIN
+from privacyhub.anonymization.policies import (
+    AUTOMATIC,
+    DEFAULT_TIME_LIMIT,
+    FULL_DOMAIN,
+    MOST_TIME,
+    time_limit,
+)
 from privacyhub.anonymization.vocabulary import (
     AGGREGATES,
     METHODS,
@@ -78,6 +84,7 @@ class PolicyForm:
     factor: str = "0.5"
     metric_target: str = ""
     method: str = FULL_DOMAIN
+    time_limit: str = str(DEFAULT_TIME_LIMIT)
     utility_target: str = ""
     recipient: str = ""
     problems: list[str] = field(default_factory=list)
@@ -86,6 +93,7 @@ class PolicyForm:
     aggregates = AGGREGATES
     metrics = METRICS
     methods = METHODS
+    most_time = MOST_TIME
 
     @property
     def quasi_identifiers(self) -> list[ColumnRow]:
@@ -182,6 +190,7 @@ def of_policy(version: Version, policy: Mapping[str, Any], *, user: Any) -> Poli
     form.factor = f"{metric.get('suppression_factor', 0.5):g}"
     form.metric_target = metric.get("target", "")
     form.method = policy.get("method", FULL_DOMAIN)
+    form.time_limit = f"{time_limit(policy):g}"
     form.utility_target = policy.get("utility_target") or ""
     return form
 
@@ -212,6 +221,7 @@ def of_request(version: Version, data: QueryDict, *, user: Any) -> PolicyForm:
     form.factor = data.get("factor", "0.5")
     form.metric_target = data.get("metric_target", "")
     form.method = data.get("method", FULL_DOMAIN)
+    form.time_limit = data.get("time_limit", str(DEFAULT_TIME_LIMIT))
     form.utility_target = data.get("utility_target", "")
     form.recipient = data.get("recipient", "")
     return form
@@ -264,6 +274,7 @@ def policy_of(form: PolicyForm) -> dict[str, Any]:
         "suppression_limit": limit / 100 if isinstance(limit, int | float) else limit,
         "metric": _metric(form),
         "method": form.method,
+        "time_limit": number_or_text(form.time_limit),
         "treatments": {
             row.column.name: {"name": row.treatment.name}
             | {one.parameter.name: model_rows.typed_value(one) for one in row.inputs}

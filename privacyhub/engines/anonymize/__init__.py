@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from . import risk
+from privacyhub.engines.identifiers.combinations import distinction_and_separation
+
+from . import risk, uniqueness
 from .checks import Node
-from .errors import AnonymizeCancelled, AnonymizeError
+from .errors import AnonymizeCancelled, AnonymizeError, AnonymizeTimeout
 from .explain import ColumnExplanation, Explanation, explain
 from .hierarchies import Hierarchy, HierarchyProblem
 from .local_recoding import LocalResult, recode_locally, suppress_cells
+from .masks import mask, pad_zip
 from .metrics import Metric
 from .metrics_classes import (
     AverageClassSize,
@@ -56,19 +59,23 @@ __all__ = [
     "MinimalUniques",
     "accuracy",
     "add_noise",
+    "distinction_and_separation",
     "FrameRows",
     "Rows",
     "check_safe_harbor",
     "compact",
     "code_extremes",
     "compare_columns",
+    "mask",
     "microaggregate",
     "minimal_uniques",
+    "pad_zip",
     "pseudonymize",
     "round_to",
     "swap_ranks",
     "AnonymizeCancelled",
     "AnonymizeError",
+    "AnonymizeTimeout",
     "AverageClassSize",
     "AverageRisk",
     "BasicBetaLikeness",
@@ -110,5 +117,6 @@ __all__ = [
     "risk",
     "suppress_cells",
     "transform",
+    "uniqueness",
     "what_if",
 ]

@@ -20,7 +20,9 @@ class Node:
     """A node of the solution space.
 
     `score` is the metric's figure where the node is anonymous, else None; `bound` is a
-    figure below which no score of this node can lie.
+    figure below which no score of this node can lie. Of the rows that it would show:
+    `smallest` is the size of the smallest class (0: it shows none), `average_risk` the
+    classes over the rows.
     """
 
     levels: Levels
@@ -28,6 +30,8 @@ class Node:
     suppressed: int
     score: float | None
     bound: float
+    smallest: int
+    average_risk: float
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,22 @@ class Check:
     @property
     def levels(self) -> Levels:
         return self.classes.levels
+
+    def node(self, *, bound: float) -> Node:
+        """What is kept of the check. `bound`: see `Node`."""
+        sizes = self.classes.size[~self.suppressed]
+        if self.classes.problem.separate:
+            sizes = sizes[sizes > 0]
+        shown = len(sizes) > 0
+        return Node(
+            levels=self.levels,
+            anonymous=self.anonymous,
+            suppressed=self.rows,
+            score=None if self.score is None else self.score.value,
+            bound=bound,
+            smallest=int(sizes.min()) if shown else 0,
+            average_risk=len(sizes) / int(sizes.sum()) if shown else 0.0,
+        )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,10 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from .encoding import Problem
-from .keys import Bools, Floats, Ints, unpack
-
-# A counting array may have this many cells for each entry before sorting is cheaper.
-DENSE_CELLS = 8
+from .keys import DENSE_CELLS, Bools, Floats, Ints, group, is_dense, places
 
 
 @dataclass(frozen=True)
@@ -41,27 +37,29 @@ class Classes:
         self.problem = problem
         self.levels = tuple(levels)
         self._last_leaves: tuple[Bools, list[Floats]] | None = None
-        self._radices = [
-            column.sizes[level]
-            for column, level in zip(problem.columns, self.levels, strict=True)
-        ]
-        space = math.prod(self._radices)
-        keys = problem.keys(self.levels)
+        self._halves = problem.halves(self.levels)
+        left, right = self._halves
+        self._space = left.count * right.count
+        if self._space < 2**31:
+            keys = left.ids * np.int32(right.count)
+        else:
+            keys = left.ids.astype(np.int64) * right.count
+        keys += right.ids
         self._entry_keys = keys
-        self._dense = space <= DENSE_CELLS * max(len(keys), 1024)
+        self._dense = is_dense(self._space, keys=len(keys))
         if self._dense:
             counts = np.bincount(
-                keys, weights=problem.float_population, minlength=space
+                keys, weights=problem.float_population, minlength=self._space
             )
             if problem.separate:
-                counts_seen = np.bincount(keys, minlength=space)
+                counts_seen = np.bincount(keys, minlength=self._space)
                 self.keys = np.flatnonzero(counts_seen != 0)
             else:
                 # Finding true elements is several times faster than non-zero ones.
                 self.keys = np.flatnonzero(counts != 0)
             self.population: Ints = counts[self.keys].astype(np.int64)
         else:
-            order, starts, self.keys = _group(keys, space=space)
+            order, starts, self.keys = group(keys, space=self._space)
             self._order, self._starts = order, starts
             self.population = np.add.reduceat(problem.population[order], starts)
         if problem.separate:
@@ -75,7 +73,7 @@ class Classes:
     @cached_property
     def _class_of_key(self) -> Ints:
         """The class of each possible key, where there are few; else -1."""
-        out = np.full(math.prod(self._radices), -1)
+        out = np.full(self._space, -1)
         out[self.keys] = np.arange(len(self.keys))
         return out
 
@@ -84,10 +82,7 @@ class Classes:
         """The class of each entry."""
         if self._dense:
             return self._class_of_key[self._entry_keys]
-        out = np.empty(len(self._order), dtype=np.int64)
-        ends = np.append(self._starts[1:], len(self._order))
-        out[self._order] = np.repeat(np.arange(len(self)), ends - self._starts)
-        return out
+        return places(self._order, self._starts)
 
     def _sum(self, weights: Ints) -> Ints:
         return np.bincount(
@@ -98,17 +93,13 @@ class Classes:
     def of_row(self) -> Ints:
         """The class of each row of the table; -1 for rows suppressed before."""
         problem = self.problem
-        rows = np.zeros(problem.rows, dtype=np.int64)
-        for column, level, codes, size in zip(
-            problem.columns, self.levels, problem.row_codes, self._radices, strict=True
-        ):
-            if size > 1:
-                rows *= size
-                rows += column.maps[level][codes] if level else codes
-        if self._dense:
-            found = self._class_of_key[rows]
+        ids = problem.row_ids(self.levels)
+        if ids is None:
+            found = self.of_entry[problem.entry_of_row]
+        elif self._dense:
+            found = self._class_of_key[ids]
         else:
-            found = np.searchsorted(self.keys, rows)
+            found = np.searchsorted(self.keys, ids)
         if problem.hidden is not None:
             found[problem.hidden] = -1
         return found
@@ -129,7 +120,11 @@ class Classes:
     @cached_property
     def codes(self) -> list[Ints]:
         """The code at the node's level of each class, column by column."""
-        return unpack(self.keys, radices=self._radices)
+        left, right = self._halves
+        of_left = self.keys // max(right.count, 1)
+        of_right = self.keys - of_left * right.count
+        codes = [codes[of_left] for codes in left.codes]
+        return codes + [codes[of_right] for codes in right.codes]
 
     def shares(self, column: int) -> Floats:
         """The share of the hierarchy's leaves that each class's label covers."""
@@ -173,26 +168,3 @@ class Classes:
         class_of, value = np.divmod(keys, width)
         starts = np.searchsorted(class_of, np.arange(len(self)))
         return Histogram(class_of=class_of, value=value, count=count, starts=starts)
-
-
-def _group(keys: Ints, *, space: int) -> tuple[Ints, Ints, Ints]:
-    """Entries in the order of their keys, where each group starts, and its key.
-
-    Keys and positions are packed into one integer where they fit, because sorting
-    values is several times faster than sorting positions by value.
-    """
-    bits = max(len(keys) - 1, 1).bit_length()
-    if space < 2 ** (63 - bits):
-        packed = keys.astype(np.int64) << bits
-        packed |= np.arange(len(keys))
-        packed.sort()
-        order = packed & ((1 << bits) - 1)
-        ordered = packed >> bits
-    else:
-        order = np.argsort(keys)
-        ordered = keys[order]
-    change = np.empty(len(keys), dtype=bool)
-    change[:1] = True
-    np.not_equal(ordered[1:], ordered[:-1], out=change[1:])
-    starts = np.flatnonzero(change)
-    return order, starts, ordered[starts]

@@ -16,12 +16,11 @@ import numpy as np
 import polars as pl
 
 from .errors import AnonymizeError
+from .halves import KEPT_BYTES, Half
 from .hierarchies import Hierarchy, as_text
-from .keys import Bools, Floats, Ints, count_by, pack
+from .keys import Bools, Floats, Ints, count_by, dense_keys, pack
 from .rows import Coded, FrameRows, Rows, factorize
 
-# Keys of halves of the columns that are kept for the next nodes.
-KEPT_BYTES = 48_000_000
 # Columns whose values have no more combinations than this are counted together.
 JOINT_CELLS = 4096
 
@@ -47,8 +46,12 @@ class Column:
         return len(self.maps) - 1
 
     @property
+    def levels(self) -> range:
+        return range(len(self.maps))
+
+    @property
     def leaves(self) -> int:
-        return len(self.hierarchy.levels)
+        return len(self.hierarchy.leaves)
 
     @cached_property
     def share_table(self) -> Floats:
@@ -96,43 +99,68 @@ class Problem:
     hidden: Bools | None = field(repr=False, default=None)
     separate: bool = False
 
-    def keys(self, levels: Sequence[int]) -> Ints:
-        """A number for each entry that its generalized values determine.
+    def halves(self, levels: Sequence[int]) -> tuple[Half, Half]:
+        """The halves of the columns whose numbers make an entry's key at a node."""
+        middle = self._middle
+        left = self._half(0, tuple(levels[:middle]))
+        return left, self._half(middle, tuple(levels[middle:]))
 
-        Mixed radix over the sizes of the levels. Halves of the columns are kept, as
-        long as they are small, because most nodes share one with a node before.
+    @property
+    def _middle(self) -> int:
+        return (len(self.columns) + 1) // 2
+
+    def row_ids(self, levels: Sequence[int]) -> Ints | None:
+        """Each row's key at a node; None where it has to be found by its entry.
+
+        Of no meaning for rows that were suppressed before.
         """
-        half = (len(levels) + 1) // 2
-        left = self._half_keys(0, tuple(levels[:half]))
-        right = self._half_keys(half, tuple(levels[half:]))
-        columns = zip(self.columns[half:], levels[half:], strict=True)
-        radix = math.prod(column.sizes[level] for column, level in columns)
-        space = radix * math.prod(
-            column.sizes[level]
-            for column, level in zip(self.columns, levels[:half], strict=False)
-        )
-        if space >= 2**31:
-            keys = left.astype(np.int64) * radix
-        else:
-            keys = left * np.int32(radix)
-        keys += right
-        return keys
+        left, right = self.halves(levels)
+        if left.keys is None or right.keys is None:
+            return None
+        codes, sizes = [], []
+        for column, level, values in zip(
+            self.columns, levels, self.row_codes, strict=True
+        ):
+            codes.append(column.maps[level][values] if level else values)
+            sizes.append(column.sizes[level])
+        middle = self._middle
+        ids = left.ids_of(codes[:middle], sizes=sizes[:middle]) * right.count
+        if codes[middle:]:
+            ids += right.ids_of(codes[middle:], sizes=sizes[middle:])
+        return ids
 
-    def _half_keys(self, first: int, levels: tuple[int, ...]) -> Ints:
+    @cached_property
+    def entry_of_row(self) -> Ints:
+        """For each row an entry with the same quasi-identifiers, shape (rows,).
+
+        Of no meaning for rows that were suppressed before.
+        """
+        keys = dense_keys(
+            [
+                np.concatenate([own, rows])
+                for own, rows in zip(self.codes, self.row_codes, strict=True)
+            ],
+            sizes=[column.sizes[0] for column in self.columns],
+        )
+        entries = len(self.weights)
+        unique, groups = np.unique(keys, return_inverse=True)
+        entry = np.zeros(len(unique), dtype=np.int64)
+        entry[groups[:entries]] = np.arange(entries)
+        return entry[groups[entries:]]
+
+    def _half(self, first: int, levels: tuple[int, ...]) -> Half:
         known = self._kept.get((first, levels))
-        if known is not None:
-            return known
-        columns = self.columns[first : first + len(levels)]
-        sizes = [c.sizes[level] for c, level in zip(columns, levels, strict=True)]
-        kind = np.int32 if math.prod(sizes) < 2**31 else np.int64
-        keys: Ints = np.zeros(len(self.weights), dtype=kind)
-        for offset, (level, size) in enumerate(zip(levels, sizes, strict=True)):
-            if size > 1:
-                keys *= kind(size)
-                keys += self._lifted(first + offset, level)
-        if (len(self._kept) + 1) * keys.nbytes <= KEPT_BYTES:
-            self._kept[first, levels] = keys
-        return keys
+        if known is None:
+            columns = range(first, first + len(levels))
+            pairs = list(zip(columns, levels, strict=True))
+            known = Half(
+                [self._lifted(j, level) for j, level in pairs],
+                sizes=[self.columns[j].sizes[level] for j, level in pairs],
+                entries=len(self.weights),
+            )
+            if (len(self._kept) + 1) * known.ids.nbytes <= KEPT_BYTES:
+                self._kept[first, levels] = known
+        return known
 
     def _lifted(self, column: int, level: int) -> Ints:
         """The codes of the entries at a level, in few bytes."""
@@ -182,7 +210,7 @@ class Problem:
         return self.weights.astype(np.float64)
 
     @cached_property
-    def _kept(self) -> dict[tuple[int, tuple[int, ...]], Ints]:
+    def _kept(self) -> dict[tuple[int, tuple[int, ...]], Half]:
         return {}
 
     @cached_property
@@ -294,43 +322,52 @@ def _followed(column: Coded, population: pl.DataFrame, name: str) -> Coded:
 def _hidden_rows(columns: Sequence[Column], codes: Sequence[Ints]) -> Bools | None:
     """Rows that were suppressed before: the root in every quasi-identifier.
 
-    They are in no class, so that they do not pass for a class of their own. With
-    hierarchies of one label the values look the same, and count as values.
+    They are in no class, so that they do not pass for a class of their own. Columns
+    whose hierarchy has one label cannot tell; alone, their cells count as values.
     """
     hidden: Bools | None = None
     for column, values in zip(columns, codes, strict=True):
         root = column.hierarchy.root
-        if column.hierarchy.row_of(root) is not None or root not in column.labels[0]:
+        if column.hierarchy.has_one_label:
+            continue
+        if root not in column.labels[0]:
             return None
         here = values == column.labels[0].index(root)
         hidden = here if hidden is None else hidden & here
     return hidden if hidden is not None and hidden.any() else None
 
 
+def rows_suppressed_before(
+    frame: pl.DataFrame, quasi_identifiers: Mapping[str, Hierarchy]
+) -> Bools:
+    """The rows of a table that `encode` takes for suppressed, shape (rows,)."""
+    telling = {n: h for n, h in quasi_identifiers.items() if not h.has_one_label}
+    hidden: Bools = np.full(frame.height, bool(telling))
+    for name, hierarchy in telling.items():
+        hidden &= (as_text(frame[name]) == hierarchy.root).to_numpy()
+        if not hidden.any():
+            break
+    return hidden
+
+
 def _encode_column(coded: Coded, *, hierarchy: Hierarchy, name: str) -> Column:
     codes = coded.codes
     values = as_text(coded.values).to_list()
-    rows = [hierarchy.row_of(value) for value in values]
-    in_hierarchy = [row is not None for row in rows]
-    unknown = [
-        code
-        for code, (row, value) in enumerate(zip(rows, values, strict=True))
-        if row is None and value != hierarchy.root
-    ]
+    found = [hierarchy.path(value) for value in values]
+    unknown = [code for code, path in enumerate(found) if path is None]
     if unknown:
         at = np.flatnonzero(np.isin(codes, unknown))
         raise AnonymizeError(
             f"Column {name}, row {int(at[0]) + 1}: the value has no place in the "
             f"hierarchy ({len(unknown)} such values in {len(at)} rows)."
         )
-    suppressed = (hierarchy.root,) * (hierarchy.height + 1)
-    paths = [suppressed if row is None else hierarchy.levels[row] for row in rows]
+    paths = [path for path in found if path is not None]
     leaves_under: list[dict[str, int]] = [{} for _ in range(hierarchy.height + 1)]
-    for path in hierarchy.levels:
+    for path in hierarchy.leaves:
         for level, label in enumerate(path):
             leaves_under[level][label] = leaves_under[level].get(label, 0) + 1
     maps, sizes, labels, shares = [], [], [], []
-    total = len(hierarchy.levels)
+    total = len(hierarchy.leaves)
     for level in range(hierarchy.height + 1):
         order: dict[str, int] = {}
         mapping = [order.setdefault(path[level], len(order)) for path in paths]
@@ -340,8 +377,10 @@ def _encode_column(coded: Coded, *, hierarchy: Hierarchy, name: str) -> Column:
         shares.append(
             np.array(
                 [
-                    leaves_under[level][path[level]] / total if known else 1.0
-                    for path, known in zip(paths, in_hierarchy, strict=True)
+                    1.0
+                    if path[0] == hierarchy.root
+                    else leaves_under[level][path[level]] / total
+                    for path in paths
                 ]
             )
         )

@@ -9,7 +9,7 @@ from .run import Result
 
 @dataclass(frozen=True)
 class ColumnExplanation:
-    """One quasi-identifier of a result.
+    """One quasi-identifier of a result. `loss`: see `Result.column_loss`.
 
     `finer_suppressed`: rows that would be suppressed with this column one level more
     exact (None at level 0); `finer_allowed`: the limit permits it; `finer_score`: the
@@ -19,7 +19,7 @@ class ColumnExplanation:
     column: str
     level: int
     height: int
-    loss: float | None
+    loss: float
     finer_suppressed: int | None
     finer_allowed: bool
     finer_score: float | None
@@ -30,7 +30,7 @@ class Explanation:
     """The facts that a page turns into sentences."""
 
     columns: tuple[ColumnExplanation, ...]
-    most_costly: str | None
+    most_costly: str
     suppressed: int
     limit: int
     checked: int
@@ -41,7 +41,7 @@ class Explanation:
 
 def explain(result: Result) -> Explanation:
     """Explain a result; checks one more node a column."""
-    losses = result.column_loss or {}
+    losses = result.column_loss
     heights = result.checker.problem.heights
     columns = []
     for j, (name, level) in enumerate(result.levels.items()):
@@ -55,7 +55,7 @@ def explain(result: Result) -> Explanation:
                 column=name,
                 level=level,
                 height=heights[j],
-                loss=losses.get(name),
+                loss=losses[name],
                 finer_suppressed=None if finer is None else finer.rows,
                 finer_allowed=finer is not None and finer.anonymous,
                 finer_score=(
@@ -65,7 +65,7 @@ def explain(result: Result) -> Explanation:
         )
     return Explanation(
         columns=tuple(columns),
-        most_costly=max(losses, key=lambda name: losses[name]) if losses else None,
+        most_costly=max(losses, key=lambda name: losses[name]),
         suppressed=result.suppressed,
         limit=result.checker.limit,
         checked=result.checked,

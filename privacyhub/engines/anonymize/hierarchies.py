@@ -97,6 +97,31 @@ class Hierarchy:
         return tuple(row[0] for row in self.levels)
 
     @cached_property
+    def leaves(self) -> tuple[tuple[str, ...], ...]:
+        """The paths of the values that say something: without one for the root.
+
+        A hierarchy of a single label has no other, and keeps it.
+        """
+        if self.has_one_label:
+            return self.levels
+        return tuple(row for row in self.levels if row[0] != self.root)
+
+    @cached_property
+    def has_one_label(self) -> bool:
+        """Whether a suppressed cell looks like every other."""
+        return all(label == self.root for row in self.levels for label in row)
+
+    def path(self, value: str) -> tuple[str, ...] | None:
+        """A value's label at each level; None where it has no place.
+
+        A cell that holds the root was suppressed before: it is the root at each level.
+        """
+        if value == self.root:
+            return (self.root,) * len(self.levels[0])
+        row = self.row_of(value)
+        return None if row is None else self.levels[row]
+
+    @cached_property
     def _row_of(self) -> dict[str, int]:
         return {row[0]: index for index, row in enumerate(self.levels)}
 
@@ -106,12 +131,10 @@ class Hierarchy:
 
     def generalize(self, value: str, *, level: int) -> str:
         """The label of a value at a level. Raises AnonymizeError if it has none."""
-        row = self.row_of(value)
-        if row is None:
-            if value == self.root:
-                return value
+        path = self.path(value)
+        if path is None:
             raise AnonymizeError("The value is not in the hierarchy.")
-        return self.levels[row][level]
+        return path[level]
 
     def labels(self, level: int) -> tuple[str, ...]:
         """The distinct labels of a level in the order of the rows."""
@@ -152,7 +175,8 @@ class Hierarchy:
 
     def with_missing_values(self, values: Iterable[str]) -> Hierarchy:
         """Place each new value directly under the root: itself, then the root."""
-        new = [v for v in dict.fromkeys(values) if v not in self._row_of]
+        known = {*self._row_of, self.root}
+        new = [v for v in dict.fromkeys(values) if v not in known]
         rows = [(v, *[self.root] * self.height) for v in new]
         return Hierarchy.from_rows([*self.levels, *rows])
 

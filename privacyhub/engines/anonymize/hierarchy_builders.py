@@ -2,6 +2,7 @@
 
 A missing value (the empty string) keeps a branch of its own up to the root in every
 builder, so that no row is lost and nobody is put into an interval they did not state.
+A cell that holds the root was suppressed before: it is no value, and gets no row.
 """
 
 from __future__ import annotations
@@ -32,8 +33,12 @@ _ZIP_VALUE = re.compile(r"\d{3,5}(-\d{4})?$")
 
 
 def distinct(values: Iterable[object]) -> list[str]:
-    """The distinct values as strings, in order; None becomes the empty string."""
-    return list(dict.fromkeys(MISSING if v is None else str(v) for v in values))
+    """The distinct values as strings, in order; None becomes the empty string.
+
+    The root is left out, but where a column holds nothing else.
+    """
+    found = list(dict.fromkeys(MISSING if v is None else str(v) for v in values))
+    return [value for value in found if value != ROOT] or found
 
 
 def suppress(values: Sequence[str]) -> Rows:
@@ -294,6 +299,8 @@ def by_frequency(values: Iterable[object], *, levels: int = 3) -> Rows:
     if levels < 1:
         raise AnonymizeError("The number of levels must be at least 1.")
     counts = Counter(MISSING if v is None else str(v) for v in values)
+    if len(counts) > 1:
+        counts.pop(ROOT, None)
     ranked = sorted(counts, key=lambda value: (-counts[value], value))
     place = {value: index for index, value in enumerate(ranked)}
     keep = [len(ranked) // 2**level for level in range(1, levels + 1)]
@@ -317,7 +324,7 @@ def tree(branches: Tree) -> Rows:
             for label, below in node.items():
                 walk(below, [label, *above])
         else:
-            paths.extend([value, *above] for value in node)
+            paths.extend([value, *above] for value in node if value != ROOT)
 
     walk(branches, [])
     depth = max((len(path) for path in paths), default=0)
@@ -331,12 +338,12 @@ def tree(branches: Tree) -> Rows:
 def automatic(text: pl.Series, *, name: str) -> Rows:
     """Choose a builder for a column of strings by its content, and name for ZIP."""
     present = text.filter(text != MISSING)
-    unique = text.unique(maintain_order=True).to_list()
+    unique = distinct(text.unique(maintain_order=True))
     values = [v for v in unique if v not in (MISSING, ROOT)]
     if len(values) <= 2:
         return suppress(unique)
     if all(_looks_like_date(v) for v in values):
-        return dates(unique, units=("day", "month", "year", "decade"))
+        return _automatic_dates(unique)
     if _ZIP_NAME.search(name) and all(_ZIP_VALUE.match(v) for v in values):
         return zip_codes(unique)
     numbers = pl.Series(values).cast(pl.Float64, strict=False)
@@ -348,6 +355,13 @@ def automatic(text: pl.Series, *, name: str) -> Rows:
         levels = min(len(values[0]) - 1, MAX_MASKING_LEVELS)
         return masking(unique, levels=levels)
     return by_frequency([*present.to_list(), *[v for v in unique if v == MISSING]])
+
+
+def _automatic_dates(unique: list[str]) -> Rows:
+    """Days only where the values are finer than that: a level must change something."""
+    plain = all(len(value) == 10 for value in unique if value not in (MISSING, ROOT))
+    units = ("month", "year", "decade")
+    return dates(unique, units=units if plain else ("day", *units))
 
 
 def _numeric_key(value: str) -> float:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import AnonymizeError
-
 # Codes and counts; some are kept in fewer bytes than eight.
 Ints = NDArray[Any]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+# Keys hold fewer combinations than this: what np.int64 has.
+WIDE = 2**63
 
 
 def count_by(codes: Ints, *, weights: Ints | Floats, size: int) -> Ints:
@@ -22,21 +24,31 @@ def count_by(codes: Ints, *, weights: Ints | Floats, size: int) -> Ints:
 
 
 def pack(codes: Sequence[Ints], *, sizes: Sequence[int]) -> tuple[Ints, list[int]]:
-    """Mixed-radix keys. Raises AnonymizeError past 63 bits of combinations."""
-    space = 1
-    for size in sizes:
-        space *= int(size)
-    if space >= 2**63:
-        raise AnonymizeError(
-            "The columns have too many distinct values together; generalize one "
-            "before, or leave one out."
-        )
+    """Mixed-radix keys, of less than WIDE combinations; see `dense_keys` for more."""
+    space = math.prod(sizes)
+    assert space < WIDE  # noqa: S101 - callers take another path
     kind = np.uint32 if space < 2**32 else np.int64
     keys: Ints = np.zeros(len(codes[0]) if codes else 0, dtype=kind)
     for code, size in zip(codes, sizes, strict=True):
         keys *= kind(size)
         keys += code.astype(kind, copy=False)
     return keys, list(sizes)
+
+
+def dense_keys(codes: Sequence[Ints], *, sizes: Sequence[int]) -> Ints:
+    """Keys of any number of combinations, in the order of `pack`.
+
+    Where the product would pass 63 bits, the keys so far are numbered anew, by rank:
+    there are no more of them than rows. Codes cannot be read from such keys.
+    """
+    keys, space = codes[0].astype(np.int64), int(sizes[0])
+    for code, size in zip(codes[1:], sizes[1:], strict=True):
+        if space * size >= WIDE:
+            unique, keys = np.unique(keys, return_inverse=True)
+            space = len(unique)
+        keys = keys * size + code
+        space *= size
+    return keys
 
 
 def unpack(keys: Ints, *, radices: Sequence[int]) -> list[Ints]:
@@ -56,3 +68,56 @@ def sorted_counts(keys: Ints) -> tuple[Ints, Ints]:
         return keys, np.zeros(0, dtype=np.int64)
     starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
     return keys[starts], np.diff(np.append(starts, len(keys)))
+
+
+# A counting array may have this many cells for each key before sorting is cheaper.
+DENSE_CELLS = 8
+
+
+def is_dense(space: int, *, keys: int) -> bool:
+    """Whether that many keys below `space` are counted in an array."""
+    return space <= DENSE_CELLS * max(keys, 1024)
+
+
+def number(keys: Ints, *, space: int) -> tuple[Ints, Ints]:
+    """The distinct keys, ascending, and the place of each key among them."""
+    if is_dense(space, keys=len(keys)):
+        seen = np.zeros(space, dtype=bool)
+        seen[keys] = True
+        distinct = np.flatnonzero(seen)
+        place = np.empty(space, dtype=np.int32)
+        place[distinct] = np.arange(len(distinct))
+        return distinct, place[keys]
+    order, starts, distinct = group(keys, space=space)
+    return distinct, places(order, starts)
+
+
+def group(keys: Ints, *, space: int) -> tuple[Ints, Ints, Ints]:
+    """Positions in the order of their keys, where each group starts, and its key.
+
+    Keys and positions are packed into one integer where they fit, because sorting
+    values is several times faster than sorting positions by value.
+    """
+    bits = max(len(keys) - 1, 1).bit_length()
+    if space < 2 ** (63 - bits):
+        packed = keys.astype(np.int64) << bits
+        packed |= np.arange(len(keys))
+        packed.sort()
+        order = packed & ((1 << bits) - 1)
+        ordered = packed >> bits
+    else:
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
+    change = np.empty(len(keys), dtype=bool)
+    change[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=change[1:])
+    starts = np.flatnonzero(change)
+    return order, starts, ordered[starts]
+
+
+def places(order: Ints, starts: Ints) -> Ints:
+    """For each position the number of its group, as `group` tells them."""
+    out = np.empty(len(order), dtype=np.int32)
+    ends = np.append(starts[1:], len(order))
+    out[order] = np.repeat(np.arange(len(starts), dtype=np.int32), ends - starts)
+    return out

@@ -8,14 +8,20 @@ output, or part of a larger one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 
-from .errors import AnonymizeError
-from .hierarchies import Hierarchy
+from . import local_scores
+from .encoding import rows_suppressed_before
+from .errors import AnonymizeError, AnonymizeTimeout
+from .hierarchies import ROOT, Hierarchy
+from .keys import Ints
+from .local_scores import Round
 from .metrics import Metric
 from .models import Model
 from .models_sensitive import (
@@ -34,21 +40,41 @@ LOCAL_MODELS = (
     RecursiveCLDiversity,
 )
 MAX_ROUNDS = 100
+# The part of the time that is kept for a last round held to the limit.
+LAST_PART = 0.1
 
 
 @dataclass(frozen=True)
 class LocalResult:
     """`rounds`: the transformation of each round, `rows`: how many rows it shows.
 
-    `suppressed`: rows that stay hidden; `first`: the result of the first round.
+    `proved`: whether it is the best for the rows that were left; `optimal`: that each
+    search was, also one that showed nothing more. `suppressed`: rows that stay hidden,
+    at most `limit`; those that were suppressed before are not counted. `first`: the
+    result of the first round, over the rows that were not.
     """
 
     frame: pl.DataFrame = field(repr=False)
     rounds: tuple[Mapping[str, int], ...]
     rows: tuple[int, ...]
+    proved: tuple[bool, ...]
+    optimal: bool
     suppressed: int
+    limit: int
+    checked: int
     suppressed_rows: pl.Series = field(repr=False)
     first: Result = field(repr=False)
+    shown: tuple[Round, ...] = field(repr=False)
+
+    @cached_property
+    def score(self) -> float:
+        """The metric's figure of the whole table, as it is shown in the end."""
+        return local_scores.score(self.first, self.shown)
+
+    @cached_property
+    def column_loss(self) -> dict[str, float]:
+        """The cost of each column over the whole table: see `Result.column_loss`."""
+        return local_scores.column_loss(self.first, self.shown)
 
 
 def recode_locally(
@@ -58,74 +84,39 @@ def recode_locally(
     models: Sequence[Model],
     suppression_limit: float = 0.0,
     metric: Metric | None = None,
+    progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     time_limit: float | None = None,
 ) -> LocalResult:
     """Anonymize, then again what was suppressed, until no round shows more rows.
 
     Each round may suppress as many rows as pays; if more are left at the end than the
-    limit allows, one last round is held to it. `time_limit` holds for each round.
-    Raises as `anonymize`, and for models that need the whole table.
+    limit allows, one last round is held to it. `progress` is called with (nodes
+    decided, nodes) of the round that is searched. `time_limit` holds for all rounds
+    together: when it is up, what was found so far stays, and `optimal` is false.
+    Rows that were suppressed before stay so, and count nowhere. Raises as `anonymize`,
+    and for models that need the whole table.
     """
-    for model in models:
-        if not isinstance(model, LOCAL_MODELS) or (
-            isinstance(model, EntropyLDiversity) and model.estimator != "shannon"
-        ):
-            raise AnonymizeError(
-                f"Local recoding cannot keep {model.describe()}: its classes depend on "
-                "the whole table."
-            )
+    _require_local(models)
     if not 0 <= suppression_limit <= 1:
         raise AnonymizeError("The suppression limit must be from 0 to 1.")
-    allowed = int(np.floor(suppression_limit * frame.height + 1e-9))
-    left = np.arange(frame.height)
-    shown: list[tuple[np.ndarray, pl.DataFrame]] = []
-    rounds: list[Mapping[str, int]] = []
-    first: Result | None = None
-
-    def solve(rows: pl.DataFrame, limit: float) -> Result:
-        return anonymize(
-            rows,
+    known = [name for name in quasi_identifiers if name in frame.columns]
+    before = rows_suppressed_before(frame, {n: quasi_identifiers[n] for n in known})
+    visible = np.flatnonzero(~before)
+    rounds = _Rounds(
+        frame=frame[visible] if before.any() else frame,
+        asked=_Asked(
             quasi_identifiers=quasi_identifiers,
             models=models,
-            suppression_limit=limit,
             metric=metric,
+            progress=progress,
             cancelled=cancelled,
-            time_limit=time_limit,
-        )
-
-    for _ in range(MAX_ROUNDS):
-        rows = frame[left]
-        try:
-            result = solve(rows, 1.0)
-            if result.suppressed == len(left) and len(left) > allowed:
-                result = solve(rows, allowed / len(left))
-        except AnonymizeError:
-            if first is None:
-                raise
-            break
-        first = first or result
-        if result.suppressed == len(left):
-            break
-        hidden = result.suppressed_rows.to_numpy()
-        shown.append((left[~hidden], result.frame.filter(~result.suppressed_rows)))
-        rounds.append(result.levels)
-        left = left[hidden]
-        if not len(left):
-            break
-    if len(left) > allowed:
-        return _held_to_limit(solve(frame, suppression_limit))
-    assert first is not None  # noqa: S101 - a table without rows raised before
-    hidden_rows = np.zeros(frame.height, dtype=bool)
-    hidden_rows[left] = True
-    return LocalResult(
-        frame=_joined(frame, shown, left=left, columns=list(quasi_identifiers)),
-        rounds=tuple(rounds),
-        rows=tuple(len(index) for index, _ in shown),
-        suppressed=len(left),
-        suppressed_rows=pl.Series("suppressed", hidden_rows),
-        first=first,
+        ),
+        suppression_limit=suppression_limit,
+        time_limit=time_limit,
     )
+    rounds.run()
+    return rounds.result(frame, visible=visible)
 
 
 def suppress_cells(
@@ -135,6 +126,9 @@ def suppress_cells(
     models: Sequence[Model],
     suppression_limit: float = 0.0,
     metric: Metric | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    time_limit: float | None = None,
 ) -> LocalResult:
     """Hide single cells instead of generalizing: local recoding to value or `*`."""
     missing = [name for name in columns if name not in frame.columns]
@@ -149,33 +143,179 @@ def suppress_cells(
         models=models,
         suppression_limit=suppression_limit,
         metric=metric,
+        progress=progress,
+        cancelled=cancelled,
+        time_limit=time_limit,
     )
 
 
-def _held_to_limit(result: Result) -> LocalResult:
-    """Where rounds end with too many rows left: one transformation for all."""
-    return LocalResult(
-        frame=result.frame,
-        rounds=(result.levels,),
-        rows=(result.request.frame.height - result.suppressed,),
-        suppressed=result.suppressed,
-        suppressed_rows=result.suppressed_rows,
-        first=result,
-    )
+def _require_local(models: Sequence[Model]) -> None:
+    for model in models:
+        if not isinstance(model, LOCAL_MODELS) or (
+            isinstance(model, EntropyLDiversity) and model.estimator != "shannon"
+        ):
+            raise AnonymizeError(
+                f"Local recoding cannot keep {model.describe()}: its classes depend on "
+                "the whole table."
+            )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What each round is asked for."""
+
+    quasi_identifiers: Mapping[str, Hierarchy]
+    models: Sequence[Model]
+    metric: Metric | None
+    progress: Callable[[int, int], None] | None
+    cancelled: Callable[[], bool] | None
+
+    def solve(
+        self, rows: pl.DataFrame, *, limit: float, seconds: float | None
+    ) -> Result:
+        return anonymize(
+            rows,
+            quasi_identifiers=self.quasi_identifiers,
+            models=self.models,
+            suppression_limit=limit,
+            metric=self.metric,
+            progress=self.progress,
+            cancelled=self.cancelled,
+            time_limit=seconds,
+        )
+
+
+class _Rounds:
+    """The rounds over a table whose rows are all to be shown if possible."""
+
+    def __init__(
+        self,
+        *,
+        frame: pl.DataFrame,
+        asked: _Asked,
+        suppression_limit: float,
+        time_limit: float | None,
+    ) -> None:
+        self.frame = frame
+        self.asked = asked
+        self.suppression_limit = suppression_limit
+        self.allowed = int(np.floor(suppression_limit * frame.height + 1e-9))
+        self.ends = None if time_limit is None else time.monotonic() + time_limit
+        self.reserve = 0.0 if time_limit is None else LAST_PART * time_limit
+        self.left: Ints = np.arange(frame.height)
+        self.parts: list[pl.DataFrame] = []
+        self.shown: list[Round] = []
+        self.proved: list[bool] = []
+        self.optimal = True
+        self.checked = 0
+        self.first: Result | None = None
+
+    def run(self) -> None:
+        for _ in range(MAX_ROUNDS):
+            if not self._one_more():
+                break
+        if len(self.left) > self.allowed:
+            self._held_to_limit()
+
+    def _seconds(self, *, reserve: float) -> float | None:
+        """How long a search may take, at most."""
+        if self.ends is None:
+            return None
+        return max(self.ends - reserve - time.monotonic(), 0.0)
+
+    def _one_more(self) -> bool:
+        """Another round; whether there may be one after it."""
+        seconds = self._seconds(reserve=self.reserve)
+        if self.first is not None and seconds == 0:
+            self.optimal = False
+            return False
+        try:
+            result = self._solved(seconds)
+        except AnonymizeError as error:
+            if self.first is None:
+                raise
+            self.optimal &= not isinstance(error, AnonymizeTimeout)
+            return False
+        self.first = self.first or result
+        self.optimal &= result.optimal
+        if result.suppressed == len(self.left):
+            return False
+        self._show(result)
+        return len(self.left) > 0
+
+    def _solved(self, seconds: float | None) -> Result:
+        rows = self.frame[self.left]
+        result = self.asked.solve(rows, limit=1.0, seconds=seconds)
+        self.checked += result.checked
+        if result.suppressed < len(self.left) or len(self.left) <= self.allowed:
+            return result
+        result = self.asked.solve(
+            rows,
+            limit=self.allowed / len(self.left),
+            seconds=self._seconds(reserve=self.reserve),
+        )
+        self.checked += result.checked
+        return result
+
+    def _show(self, result: Result) -> None:
+        hidden = result.suppressed_rows.to_numpy()
+        self.parts.append(result.frame.filter(~result.suppressed_rows))
+        self.shown.append(Round(levels=result.check.levels, rows=self.left[~hidden]))
+        self.proved.append(result.optimal)
+        self.left = self.left[hidden]
+
+    def _held_to_limit(self) -> None:
+        """Where rounds end with too many rows left: one transformation for all."""
+        result = self.asked.solve(
+            self.frame,
+            limit=self.suppression_limit,
+            seconds=self._seconds(reserve=0.0),
+        )
+        self.left = np.arange(self.frame.height)
+        self.parts, self.shown, self.proved = [], [], []
+        self.first, self.optimal = result, result.optimal
+        self.checked += result.checked
+        self._show(result)
+
+    def result(self, table: pl.DataFrame, *, visible: Ints) -> LocalResult:
+        """`visible`: which rows of the table the rounds were over."""
+        assert self.first is not None  # noqa: S101 - a table without rows raised before
+        shown = [visible[one.rows] for one in self.shown]
+        hidden = np.ones(table.height, dtype=bool)
+        hidden[np.concatenate([*shown, np.zeros(0, dtype=np.int64)])] = False
+        names = list(self.first.levels)
+        return LocalResult(
+            frame=_joined(table, self.parts, shown, hidden=hidden, columns=names),
+            rounds=tuple(
+                dict(zip(names, one.levels, strict=True)) for one in self.shown
+            ),
+            rows=tuple(len(rows) for rows in shown),
+            proved=tuple(self.proved),
+            optimal=self.optimal,
+            suppressed=len(self.left),
+            limit=self.allowed,
+            checked=self.checked,
+            suppressed_rows=pl.Series("suppressed", hidden),
+            first=self.first,
+            shown=tuple(self.shown),
+        )
 
 
 def _joined(
     frame: pl.DataFrame,
-    shown: Sequence[tuple[np.ndarray, pl.DataFrame]],
+    parts: Sequence[pl.DataFrame],
+    shown: Sequence[Ints],
     *,
-    left: np.ndarray,
+    hidden: np.ndarray,
     columns: Sequence[str],
 ) -> pl.DataFrame:
     """The rounds' rows and the hidden ones, in the order of the table."""
+    left = np.flatnonzero(hidden)
     rest = frame[left].with_columns(
-        pl.lit("*", dtype=pl.String).alias(name) for name in columns
+        pl.lit(ROOT, dtype=pl.String).alias(name) for name in columns
     )
-    index = np.concatenate([*(rows for rows, _ in shown), left])
     text = pl.col(list(columns)).cast(pl.String)  # each round has its own codes
-    parts = [part.with_columns(text) for _, part in shown]
-    return pl.concat([*parts, rest])[np.argsort(index)]
+    index = np.concatenate([*shown, left])
+    return pl.concat([*(part.with_columns(text) for part in parts), rest])[
+        np.argsort(index)
+    ]

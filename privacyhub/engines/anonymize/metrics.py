@@ -62,10 +62,6 @@ class Scorer(ABC):
     def lower_above(self, classes: Classes) -> float | None:
         return None
 
-    def by_column(self, classes: Classes, suppressed: Bools) -> dict[str, float] | None:
-        """The cost of each column, for metrics that have one."""
-        return None
-
     def class_order(self, classes: Classes) -> Floats:
         """Which of two classes of one size is cheaper to suppress: the lower one."""
         return np.zeros(len(classes))

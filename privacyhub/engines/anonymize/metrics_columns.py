@@ -27,6 +27,18 @@ class ColumnScorer(Scorer):
     def costs(self, classes: Classes, suppressed: Bools) -> Floats:
         """The cost of each column, shape (columns,)."""
 
+    @abstractmethod
+    def row_costs(self, column: int, level: int) -> Floats:
+        """What a row of each level-0 code adds to the cost, shown at a level."""
+
+    @abstractmethod
+    def hidden_costs(self, column: int) -> Floats:
+        """The same for a row that says nothing, shape (values,)."""
+
+    def normalized(self, total: float, column: int) -> float:
+        """A column's cost, from the sum over all rows."""
+        return total
+
     def score(self, classes: Classes, suppressed: Bools) -> Score:
         return self.aggregate.score(self.costs(classes, suppressed))
 
@@ -52,7 +64,7 @@ class Loss(ColumnMetric):
     2002, as in ARX).
     """
 
-    def bind(self, problem: Problem) -> Scorer:
+    def bind(self, problem: Problem) -> ColumnScorer:
         return _LossScorer(metric=self, problem=problem)
 
     def describe(self) -> str:
@@ -77,6 +89,15 @@ class _LossScorer(ColumnScorer):
         if self.span[column] <= 0:
             return np.zeros_like(total)
         return np.maximum((total - self.least[column]) / self.span[column], 0.0)
+
+    def row_costs(self, column: int, level: int) -> Floats:
+        return self.cost * self.problem.columns[column].shares[level]
+
+    def hidden_costs(self, column: int) -> Floats:
+        return np.ones(self.problem.columns[column].sizes[0])
+
+    def normalized(self, total: float, column: int) -> float:
+        return float(self._normalized(np.array(total), column))
 
     def _extra(self, rows: float, share: Any) -> Any:
         """What suppressing rows adds, given the sum of their shares."""
@@ -162,6 +183,16 @@ class _PrecisionScorer(ColumnScorer):
         ]
         self.hidden = metric.suppression_cost
 
+    def row_costs(self, column: int, level: int) -> Floats:
+        return self._each(column, cost=float(self.general[column][level]))
+
+    def hidden_costs(self, column: int) -> Floats:
+        return self._each(column, cost=self.hidden)
+
+    def _each(self, column: int, *, cost: float) -> Floats:
+        part = cost / max(self.problem.total, 1)
+        return np.full(self.problem.columns[column].sizes[0], part)
+
     def costs(self, classes: Classes, suppressed: Bools) -> Floats:
         part = float(classes.size[suppressed].sum()) / max(self.problem.total, 1)
         return np.array(
@@ -213,15 +244,29 @@ class _EntropyScorer(ColumnScorer):
     def __init__(self, *, metric: NonUniformEntropy, problem: Problem) -> None:
         super().__init__(metric=metric, problem=problem)
         self.hidden = 0.0 if metric.monotonic else metric.suppression_cost
+        self.cost = metric.generalization_cost
         self.general = []
-        for column, counts in zip(problem.columns, problem.leaf_counts, strict=True):
-            bits = []
-            for mapping, size in zip(column.maps, column.sizes, strict=True):
-                label = count_by(mapping, weights=counts, size=size)[mapping]
-                present = counts > 0
-                ratio = counts[present] / label[present]
-                bits.append(-float((counts[present] * np.log2(ratio)).sum()))
-            self.general.append(metric.generalization_cost * np.array(bits))
+        for j, (column, counts) in enumerate(
+            zip(problem.columns, problem.leaf_counts, strict=True)
+        ):
+            bits = [float(counts @ self._bits(j, level)) for level in column.levels]
+            self.general.append(self.cost * np.array(bits))
+
+    def _bits(self, column: int, level: int) -> Floats:
+        """- log2(frequency of the value / of its label) by code; 0 for no rows."""
+        counts, one = self.problem.leaf_counts[column], self.problem.columns[column]
+        mapping = one.maps[level]
+        label = count_by(mapping, weights=counts, size=one.sizes[level])[mapping]
+        out = np.zeros(len(counts))
+        present = counts > 0
+        out[present] = -np.log2(counts[present] / label[present])
+        return out
+
+    def row_costs(self, column: int, level: int) -> Floats:
+        return self.cost * self._bits(column, level)
+
+    def hidden_costs(self, column: int) -> Floats:
+        return self.row_costs(column, self.problem.columns[column].height)
 
     def costs(self, classes: Classes, suppressed: Bools) -> Floats:
         out = np.array(

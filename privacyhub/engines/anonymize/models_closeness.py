@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -93,9 +94,9 @@ class ClosenessTest(Test):
             self._last = (classes, self.distance(classes))
         return self._last[1]
 
+    @abstractmethod
     def distance(self, classes: Classes) -> Floats:
         """The distance of each class, shape (classes,), from 0 to 1."""
-        raise NotImplementedError
 
     def failing(self, classes: Classes) -> Bools:
         return self._distance_once(classes) > self.t + 1e-12
@@ -120,9 +121,9 @@ class _Equal(ClosenessTest):
 class _DenseClosenessTest(ClosenessTest):
     """Distances that need the whole distribution, computed in slices of classes."""
 
+    @abstractmethod
     def difference(self, extra: Floats) -> Floats:
         """The distance of distributions less the whole's, shape (classes, values)."""
-        raise NotImplementedError
 
     def distance(self, classes: Classes) -> Floats:
         if len(classes) * len(self.whole) <= DENSE_TABLE:
@@ -195,11 +196,9 @@ class _Hierarchical(_DenseClosenessTest):
         # steps[l]: which node of level l + 1 each node of level l belongs to.
         self.steps: list[Floats] = []
         below = list(labels)
-        paths = {
-            label: hierarchy.levels[hierarchy.row_of(label) or 0] for label in labels
-        }
+        paths = [path for path in map(hierarchy.path, labels) if path is not None]
         for level in range(1, hierarchy.height + 1):
-            parents = [paths[label][level] for label in labels]
+            parents = [path[level] for path in paths]
             nodes = list(dict.fromkeys(parents))
             step = np.zeros((len(dict.fromkeys(below)), len(nodes)))
             rows = {name: row for row, name in enumerate(dict.fromkeys(below))}

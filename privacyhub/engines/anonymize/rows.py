@@ -12,6 +12,7 @@ Enum(categories=['a', 'b', 'c'])
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 
 from .hierarchies import ROOT, as_text
-from .keys import Bools, Ints, pack, sorted_counts, unpack
+from .keys import WIDE, Bools, Ints, dense_keys, pack, sorted_counts, unpack
 
 # Rows that are mapped, or coded, at a time.
 SLICE_ROWS = 1_000_000
@@ -111,6 +112,8 @@ class FrameRows(Rows):
         counted: Bools | None = None,
         among: Bools | None = None,
     ) -> Grouped:
+        if math.prod(sizes) >= WIDE:
+            return _grouped_wide(codes, sizes=sizes, counted=counted, among=among)
         keys, radices = pack(codes, sizes=sizes)
         if counted is None:
             keys.sort()
@@ -118,11 +121,7 @@ class FrameRows(Rows):
             del keys
             return Grouped(unpack(unique, radices=radices), rows, rows)
         unique, inverse = np.unique(keys, return_inverse=True)
-        size = len(unique)
-        inner = np.bincount(inverse[counted], minlength=size)
-        outer = np.bincount(
-            inverse if among is None else inverse[among], minlength=size
-        )
+        inner, outer = _counts(inverse, len(unique), counted=counted, among=among)
         present = (inner > 0) | (outer > 0)
         return Grouped(
             unpack(unique[present], radices=radices), inner[present], outer[present]
@@ -143,6 +142,32 @@ class FrameRows(Rows):
                 ).alias(name)
                 for name, recoding in columns.items()
             )
+
+
+def _counts(
+    groups: Ints, size: int, *, counted: Bools | None, among: Bools | None
+) -> tuple[Ints, Ints]:
+    """Rows of each group that are anonymized, and those they were taken from."""
+    inner = groups if counted is None else groups[counted]
+    outer = groups if among is None else groups[among]
+    return np.bincount(inner, minlength=size), np.bincount(outer, minlength=size)
+
+
+def _grouped_wide(
+    codes: Sequence[Ints],
+    *,
+    sizes: Sequence[int],
+    counted: Bools | None,
+    among: Bools | None,
+) -> Grouped:
+    """`FrameRows.group` for more combinations than a key holds."""
+    unique, first, groups = np.unique(
+        dense_keys(codes, sizes=sizes), return_index=True, return_inverse=True
+    )
+    inner, outer = _counts(groups, len(unique), counted=counted, among=among)
+    present = (inner > 0) | (outer > 0)
+    rows = first[present]
+    return Grouped([code[rows] for code in codes], inner[present], outer[present])
 
 
 def _shown(

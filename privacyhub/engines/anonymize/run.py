@@ -19,14 +19,13 @@ import polars as pl
 
 from . import lattice, risk
 from .checks import Check, Checker, Node
-from .encoding import encode
-from .errors import AnonymizeError
+from .errors import AnonymizeError, AnonymizeTimeout
 from .hierarchies import Hierarchy
-from .keys import Bools
 from .metrics import Metric
-from .metrics_columns import Loss
-from .models import Model, TableTest, Test
+from .metrics_columns import ColumnScorer, Loss
+from .models import Model
 from .recoding import recode, suppressed_rows
+from .requests import Request, bind, validate
 from .rows import FrameRows
 from .search import Exhaustive, Limits, Outcome, fixed_node
 from .search_boxes import Anytime
@@ -42,17 +41,6 @@ class BeforeAfter:
 
     before: risk.Risk
     after: risk.Risk
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked for; `what_if` changes one part of it."""
-
-    frame: pl.DataFrame = field(repr=False)
-    quasi_identifiers: Mapping[str, Hierarchy] = field(repr=False)
-    models: tuple[Model, ...]
-    suppression_limit: float
-    metric: Metric
 
 
 @dataclass(frozen=True)
@@ -106,9 +94,22 @@ class Result:
         return pl.Series("suppressed", hidden)
 
     @cached_property
-    def column_loss(self) -> dict[str, float] | None:
-        """The metric's cost of each column, if it has one."""
-        return self.checker.scorer.by_column(self.check.classes, self.check.suppressed)
+    def column_scorer(self) -> ColumnScorer:
+        """The metric's own, or loss for a metric that has no cost of a column."""
+        scorer = self.checker.scorer
+        if isinstance(scorer, ColumnScorer):
+            return scorer
+        return Loss().bind(self.checker.problem)
+
+    @property
+    def has_column_cost(self) -> bool:
+        """Whether `column_loss` is the metric's own."""
+        return self.column_scorer is self.checker.scorer
+
+    @cached_property
+    def column_loss(self) -> dict[str, float]:
+        """The metric's cost of each column; in loss where the metric has none."""
+        return self.column_scorer.by_column(self.check.classes, self.check.suppressed)
 
     @cached_property
     def risk(self) -> BeforeAfter:
@@ -182,8 +183,8 @@ def anonymize(
         metric=Loss() if metric is None else metric,
     )
     limits = Limits(progress=progress, cancelled=cancelled, time_limit=time_limit)
-    _validate(request)
-    checker = _checker(request)
+    validate(request)
+    checker = bind(request)
     outcome = _search(checker, request=request, limits=limits)
     return _result(request=request, checker=checker, outcome=outcome)
 
@@ -210,8 +211,8 @@ def transform(
         suppression_limit=suppression_limit,
         metric=Loss() if metric is None else metric,
     )
-    _validate(request)
-    checker = _checker(request)
+    validate(request)
+    checker = bind(request)
     chosen = _node(checker, levels)
     fixed = _fixed_node(request, checker)
     if fixed is not None:
@@ -226,9 +227,6 @@ def transform(
     if parts is not None:
         least = checker.scorer.join.reduce([part.min() for part in parts])
         lower = checker.scorer.shown(float(least))
-    node = Node(
-        levels=chosen, anonymous=True, suppressed=check.rows, score=score, bound=lower
-    )
     return Result(
         request=request,
         levels=dict(zip(request.quasi_identifiers, chosen, strict=True)),
@@ -237,7 +235,7 @@ def transform(
         optimal=False,
         gap=relative_gap(score=score, lower=lower),
         lattice_size=lattice.size(checker.problem.heights),
-        nodes=(node,),
+        nodes=(check.node(bound=lower),),
         check=check,
         checker=checker,
     )
@@ -293,82 +291,6 @@ def what_if(
     )
 
 
-def _validate(request: Request) -> None:
-    frame = request.frame
-    if not request.quasi_identifiers:
-        raise AnonymizeError("Name at least one quasi-identifier.")
-    if not request.models:
-        raise AnonymizeError("Name at least one privacy model.")
-    if not 0 <= request.suppression_limit <= 1:
-        raise AnonymizeError("The suppression limit must be from 0 to 1.")
-    if frame.height == 0:
-        raise AnonymizeError("The table has no rows.")
-    sensitive = [name for model in request.models for name in model.sensitive]
-    sensitive += request.metric.responses
-    for name in [*request.quasi_identifiers, *sensitive]:
-        if name not in frame.columns:
-            raise AnonymizeError(f"Column {name} is missing.")
-    for name in sensitive:
-        if name in request.quasi_identifiers:
-            raise AnonymizeError(
-                f"Column {name} is sensitive and cannot be a quasi-identifier too."
-            )
-
-
-def _checker(request: Request) -> Checker:
-    models, metric = request.models, request.metric
-    sensitive = [name for model in models for name in model.sensitive]
-    subset = _subset(request)
-    problem = encode(
-        request.frame,
-        quasi_identifiers=request.quasi_identifiers,
-        sensitive=list(dict.fromkeys([*sensitive, *metric.responses])),
-        subset=subset,
-        population=_population(request, subset=subset),
-    )
-    if not problem.total:
-        raise AnonymizeError("The table has no rows to anonymize.")
-    tests = [model.bind(problem) for model in models]
-    return Checker(
-        problem=problem,
-        tests=[test for test in tests if isinstance(test, Test)],
-        table_tests=[test for test in tests if isinstance(test, TableTest)],
-        scorer=metric.bind(problem),
-        # Rounded down, as ARX does; the guard keeps 0.1 * 30 at 3.
-        limit=int(np.floor(request.suppression_limit * problem.total + 1e-9)),
-    )
-
-
-def _subset(request: Request) -> Bools | None:
-    """The rows that all models with a subset name; they must agree."""
-    subsets = [model.research_subset(request.frame) for model in request.models]
-    named = [subset for subset in subsets if subset is not None]
-    if any(not np.array_equal(subset, named[0]) for subset in named[1:]):
-        raise AnonymizeError("The models name different subsets of the rows.")
-    return named[0] if named else None
-
-
-def _population(request: Request, *, subset: Bools | None) -> pl.DataFrame | None:
-    """The population table that a model brings."""
-    named = [
-        p for p in (m.larger_population() for m in request.models) if p is not None
-    ]
-    if not named:
-        return None
-    if any(not table.equals(named[0]) for table in named[1:]):
-        raise AnonymizeError("The models name different populations.")
-    if any(
-        model.research_subset(request.frame) is not None for model in request.models
-    ):
-        raise AnonymizeError(
-            "Models with a subset and with a population exclude another."
-        )
-    for name in request.quasi_identifiers:
-        if name not in named[0].columns:
-            raise AnonymizeError(f"The population lacks the column {name}.")
-    return named[0]
-
-
 def _search(checker: Checker, *, request: Request, limits: Limits) -> Outcome:
     """The search that fits: one fixed node, the whole lattice, or an anytime search."""
     problem = checker.problem
@@ -395,7 +317,7 @@ def _result(*, request: Request, checker: Checker, outcome: Outcome) -> Result:
             raise AnonymizeError(
                 "No transformation meets the models within the suppression limit."
             )
-        raise AnonymizeError(
+        raise AnonymizeTimeout(
             "The time was up before a transformation was found that meets the models."
         )
     best = outcome.best

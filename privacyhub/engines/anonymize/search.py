@@ -16,7 +16,7 @@ A node is only ever closed by a bound that holds for each of the models (see
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +85,7 @@ class Exhaustive:
         # Nodes of one sum of levels each, the most general first.
         self.layers = np.split(order, starts[1:])
         self.layer = 0
+        self.in_layer: Iterator[int] = iter(())
         self.best: Check | None = None
         self.nodes: list[Node] = []
 
@@ -145,16 +146,23 @@ class Exhaustive:
         return False
 
     def _most_general(self) -> Levels | None:
-        """The open node with the highest sum of levels, then the lowest bound."""
-        is_open, lower = self.open.ravel(), self.lower.ravel()
-        while self.layer < len(self.layers):
+        """The open node with the highest sum of levels, then the lowest bound.
+
+        A check moves no bound in its own layer and opens nothing again, so that each
+        layer is sorted once, when the search comes to it.
+        """
+        is_open = self.open.ravel()
+        while True:
+            for node in self.in_layer:
+                if is_open[node]:
+                    return tuple(int(i) for i in np.unravel_index(node, self.shape))
+            if self.layer == len(self.layers):
+                return None
             nodes = self.layers[self.layer]
             at = nodes[is_open[nodes]]
-            if len(at):
-                chosen = at[np.argmin(lower[at])]
-                return tuple(int(i) for i in np.unravel_index(chosen, self.shape))
-            self.layer += 1  # nothing opens again
-        return None
+            order = np.argsort(self.lower.ravel()[at], kind="stable")
+            self.in_layer = iter(at[order].tolist())
+            self.layer += 1
 
     def _lowest_bound(self) -> Levels | None:
         at = np.flatnonzero(self.open)
@@ -167,15 +175,7 @@ class Exhaustive:
         check = self.checker.check(levels)
         scorer = self.checker.scorer
         self.open[levels] = False
-        self.nodes.append(
-            Node(
-                levels=levels,
-                anonymous=check.anonymous,
-                suppressed=check.rows,
-                score=None if check.score is None else check.score.value,
-                bound=scorer.shown(float(self.lower[levels])),
-            )
-        )
+        self.nodes.append(check.node(bound=scorer.shown(float(self.lower[levels]))))
         below = lattice.below(levels)
         if check.hopeless:
             self.open[below] = False
@@ -226,13 +226,7 @@ def fixed_node(checker: Checker, *, levels: Levels) -> Outcome:
     """No search: the data may not choose the node."""
     check = checker.check(levels)
     found = check.score
-    node = Node(
-        levels=levels,
-        anonymous=check.anonymous,
-        suppressed=check.rows,
-        score=None if found is None else found.value,
-        bound=-np.inf if found is None else found.value,
-    )
+    node = check.node(bound=-np.inf if found is None else found.value)
     return Outcome(
         best=check if check.anonymous else None,
         nodes=(node,),

@@ -127,12 +127,8 @@ class Anytime:
         if len(self.checks) < 64:  # a check holds arrays of the table's size
             self.checks[levels] = check
         scorer = self.checker.scorer
-        self.nodes[levels] = Node(
-            levels=levels,
-            anonymous=check.anonymous,
-            suppressed=check.rows,
-            score=None if check.score is None else check.score.value,
-            bound=scorer.shown(self._at(self.parts, levels)),
+        self.nodes[levels] = check.node(
+            bound=scorer.shown(self._at(self.parts, levels))
         )
         if check.score is not None and (
             self.best is None

@@ -132,10 +132,10 @@ def test_rows_are_for_stewards_and_on_the_trail(
 ) -> None:
     where = reverse("web:anonymization_rows", args=[released.pk])
     page = client_for(steward).post(where)
-    assert "The same rows before and after" in page.content.decode()
+    assert "Rows after" in page.content.decode()
     assert AuditEvent.objects.filter(action="anonymization.compare").count() == 1
     refused = client_for(auditor).post(where)
-    assert "The same rows" not in refused.content.decode()
+    assert "Rows after" not in refused.content.decode()
     assert AuditEvent.objects.filter(action="anonymization.compare").count() == 1
 
 

@@ -9,7 +9,12 @@ import polars as pl
 import pytest
 
 from jobs.models import Job
-from privacyhub.anonymization import hierarchies, policy_templates, services
+from privacyhub.anonymization import (
+    hierarchies,
+    policy_templates,
+    services,
+    solution_space,
+)
 from privacyhub.anonymization.models import AnonymizationRun, Hierarchy
 from privacyhub.assessment.report_data import models_in_words
 from privacyhub.datasets import tables
@@ -158,7 +163,7 @@ def test_levels_are_checked_before_they_are_applied(
     released: Any, steward: Any
 ) -> None:
     levels = dict(released.result["levels"])
-    over = next(n for n in released.result["nodes"] if not n["anonymous"])
+    over = next(n for n in solution_space.nodes(released.result) if not n["anonymous"])
     for wrong, code in (
         ({**levels, "zip": 99}, "levels"),
         ({**levels, "zip": "1"}, "levels"),

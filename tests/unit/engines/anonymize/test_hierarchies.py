@@ -151,13 +151,12 @@ def test_automatic_by_content(series, name: str, value: str, label: str) -> None
     if label:
         assert hierarchy.generalize(value, level=1) == label
     else:
-        assert hierarchy.levels[0][1:] == (
-            "2020-01-31",
-            "2020-01",
-            "2020",
-            "2020-2029",
-            "*",
-        )
+        assert hierarchy.levels[0][1:] == ("2020-01", "2020", "2020-2029", "*")
+
+
+def test_automatic_dates_have_days_where_there_are_hours() -> None:
+    times = pl.Series(["2020-01-31 08:00", "2021-02-01 09:30", "2021-02-01 10:00"])
+    assert Hierarchy.automatic(times, name="d").levels[0][1] == "2020-01-31"
 
 
 def test_automatic_places_missing_values_of_each_type() -> None:

@@ -94,6 +94,29 @@ def test_changes_to_numbers() -> None:
     assert 0 < (swapped - ranks).abs().max() <= 5
 
 
+def test_masks_and_zip_codes() -> None:
+    phones = pl.Series("p", ["0171 555", "12", None])
+    right = an.mask(phones, side="right", characters=3)
+    assert right.to_list() == ["0171 ***", "**", None]
+    assert an.mask(phones, side="left", characters=4).to_list() == [
+        "****" + " 555",
+        "**",
+        None,
+    ]
+    assert an.pad_zip(pl.Series([2139, None, 90210])).to_list() == [
+        "02139",
+        None,
+        "90210",
+    ]
+    frame = pl.DataFrame({"a": [1, 1, 2, 2], "b": [1, 2, 3, 4]})
+    told = {
+        one.columns: one for one in an.distinction_and_separation(frame, ["a", "b"])
+    }
+    assert told[("b",)].distinction == 1.0
+    assert told[("a",)].separation == pytest.approx(4 / 6)
+    assert an.uniqueness.estimate(np.array([2, 3]), population=100) == 0.0
+
+
 def test_pseudonyms_join_within_a_domain_only() -> None:
     key = bytes(range(32))
     a = an.pseudonymize(pl.Series(["p1", None, "p2"]), key=key, domain="patient")

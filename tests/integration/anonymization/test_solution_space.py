@@ -1,0 +1,134 @@
+"""Every node that was checked: kept in columns, read as objects, drawn as points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from django.urls import reverse
+
+from privacyhub.anonymization import narration, outcomes, solution_space
+from privacyhub.engines import anonymize as an
+from privacyhub.web import anonymization_space as space
+from tests.unit.engines.anonymize import brute_force as bf
+
+
+def searched(seed: int = 1) -> tuple[an.Result, dict[str, Any]]:
+    frame, hierarchies = bf.random_table(
+        np.random.default_rng(seed), rows=120, heights=(3, 2, 2)
+    )
+    result = an.anonymize(
+        frame,
+        quasi_identifiers=hierarchies,
+        models=[an.KAnonymity(4)],
+        suppression_limit=0.1,
+    )
+    told = outcomes.describe(best=result, chosen=result, answers=[])
+    return result, told | {"score_unit": ""}
+
+
+def test_every_checked_node_is_there_with_its_risk() -> None:
+    result, told = searched()
+    kept = solution_space.nodes(told)
+    assert len(kept) == result.checked == told["nodes_total"]
+    assert len({node["anonymous"] for node in kept}) == 2
+    for node, found in zip(kept, result.nodes, strict=True):
+        assert tuple(node["levels"]) == found.levels
+        assert node["score"] == found.score
+        assert node["suppressed"] == found.suppressed
+        check = result.checker.check(found.levels)
+        sizes = check.classes.size[~check.suppressed]
+        assert node["smallest"] == (sizes.min() if len(sizes) else 0)
+        average = len(sizes) / sizes.sum() if len(sizes) else 0.0
+        assert node["average_risk"] == pytest.approx(average)
+    best = solution_space.node_at(told, list(result.levels.values()))
+    assert best is not None
+    assert best["score"] == result.score
+    assert solution_space.node_at(told, [99, 0, 0]) is None
+
+
+def test_too_many_nodes_keep_the_best_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(solution_space, "MOST_NODES", 8)
+    result, told = searched()
+    kept = solution_space.nodes(told)
+    assert len(kept) == 8 < told["nodes_total"]
+    assert solution_space.node_at(told, list(result.levels.values())) is not None
+    assert f"8 of {told['nodes_total']:,} are kept." in space.summary(told, kept)
+
+
+def test_runs_of_before_can_be_read_and_are_not_drawn() -> None:
+    _, told = searched()
+    nodes = solution_space.nodes(told)
+    known = ("levels", "anonymous", "suppressed", "score", "bound")
+    del told["space"]
+    told["nodes"] = [{key: node[key] for key in known} for node in nodes]
+    read = solution_space.nodes(told)
+    assert [node["score"] for node in read] == [node["score"] for node in nodes]
+    assert space.figure(told, read, risk=space.RISKS["average"], pick=True) is None
+
+
+@pytest.mark.parametrize("risk", list(space.RISKS))
+def test_privacy_is_drawn_against_utility(risk: str) -> None:
+    _, told = searched()
+    nodes = solution_space.nodes(told)
+    figure = space.figure(told, nodes, risk=space.RISKS[risk], pick=True)
+    assert figure is not None
+    assert len(figure["points"]) == len(nodes)
+    for point, node in zip(figure["points"], nodes, strict=True):
+        assert point["y"] == (node["bound"] if node["score"] is None else node["score"])
+        highest = 1 / node["smallest"] if node["smallest"] else 0.0
+        assert point["x"] == (node["average_risk"] if risk == "average" else highest)
+        assert ("url" in point) == (node["score"] is not None)
+    (best,) = [one for one in figure["points"] if one["highlight"]]
+    assert best["y"] == told["optimum"]["score"]
+    unpicked = space.figure(told, nodes, risk=space.RISKS[risk], pick=False)
+    assert unpicked is not None
+    assert not any("url" in point for point in unpicked["points"])
+
+
+def test_many_points_are_drawn_as_few_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(space, "MOST_POINTS", 5)
+    monkeypatch.setattr(space, "CELLS", 2)
+    _, told = searched()
+    nodes = solution_space.nodes(told)
+    figure = space.figure(told, nodes, risk=space.RISKS["average"], pick=True)
+    assert figure is not None
+    points = figure["points"]
+    assert len(points) < len(nodes)
+    assert len(points) <= 8
+    assert sum(one["highlight"] for one in points) == 1
+    assert any("more close by" in one["note"] for one in points)
+    assert "drawn as one" in space.summary(told, nodes)
+
+
+def test_a_node_was_fixed_beforehand_only_where_the_policy_fixes_it() -> None:
+    _, told = searched()
+    one = told | {"checked": 1}
+    lines = " ".join(narration.explain(one))
+    assert "fixed beforehand" not in lines
+    assert "1 was computed" in lines
+    assert "fixed beforehand" in " ".join(narration.explain(one | {"fixed": True}))
+
+
+@pytest.mark.django_db
+def test_run_page_and_rest_show_every_node(
+    released: Any, steward: Any, client_for: Any, api_for: Any
+) -> None:
+    api = api_for(steward)
+    told = api.get(f"/api/v1/anonymizations/{released.pk}/").data["result"]
+    assert "space" not in told
+    assert len(told["nodes"]) == told["checked"] == told["nodes_total"]
+    best = [n for n in told["nodes"] if n["levels"] == list(told["levels"].values())]
+    assert best[0]["score"] == told["score"]
+    assert best[0]["smallest"] == told["risk"]["after"]["smallest_class"]
+    where = reverse("web:anonymization", args=[released.pk])
+    page = client_for(steward).get(where, {"risk": "highest"}).content.decode()
+    assert "Highest risk of re-identification" in page
+    place = told["nodes"].index(best[0])
+    picked = client_for(steward).get(where, {"node": place}).content.decode()
+    assert "Picked from the plot" in picked
