@@ -17,9 +17,8 @@ from django.utils import timezone
 from jobs import services as jobs
 from jobs.models import Job
 from privacyhub.accounts.roles import NotAllowed, Permission
-from privacyhub.datasets import storage
+from privacyhub.datasets import lineage, storage
 from privacyhub.datasets.errors import Conflict, DataError
-from privacyhub.datasets.lineage import ledgers_of, with_remark, with_the_same_rows
 from privacyhub.datasets.models import (
     Column,
     Dataset,
@@ -218,6 +217,7 @@ def publish_upload(
     job: Job,
 ) -> Version:
     """The version with its columns, its dataset and its ledgers."""
+    lineage.wait_for_others()
     by = job.owner
     if spec["dataset"]:
         dataset = Dataset.objects.managed_by(by).filter(pk=spec["dataset"]).first()
@@ -234,15 +234,15 @@ def publish_upload(
     before = dataset.latest
     known = {column.name: column for column in before.columns.all()} if before else {}
     _require_same_kinds(known, profile)
-    alike = with_the_same_rows(dataset, written)
+    alike = lineage.with_the_same_rows(dataset, written)
     version = publish_version(
         dataset=dataset,
         kind=VersionKind.UPLOADED,
         written=written,
-        profile=with_remark(profile, alike),
+        profile=lineage.with_remark(profile, alike),
         by=by,
         job=job,
-        ledgers=ledgers_of(dataset, written, alike),
+        ledgers=lineage.ledgers_of(dataset, written, alike),
         source_name=upload.source_name,
     )
     Column.objects.bulk_create(
@@ -329,6 +329,8 @@ def publish_version(
         key=key,
         fingerprint=written.fingerprint,
         sketch=written.sketch,
+        csv_fingerprint=written.csv_fingerprint,
+        csv_sketch=written.csv_sketch,
         sealed_profile=keys.seal_json(told, key=key, context=str(written.version_id)),
         checks=told["checks"],
         job_id=job.pk,

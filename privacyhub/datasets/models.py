@@ -107,7 +107,10 @@ class Version(models.Model):
     sha256 = models.CharField(max_length=64)  # of the ciphertext
     key = models.ForeignKey(DataKey, on_delete=models.PROTECT, related_name="+")
     fingerprint = models.CharField(max_length=64)
-    sketch = models.BinaryField(default=b"")  # of an upload's rows, to know them again
+    sketch = models.BinaryField(default=b"")  # of its rows, to know them again
+    # Of a derived version, as the upload of its CSV would be typed, where that differs.
+    csv_fingerprint = models.CharField(max_length=64, blank=True, default="")
+    csv_sketch = models.BinaryField(default=b"")
     sealed_profile = models.BinaryField()
     checks = models.JSONField(default=list)  # what the steward must know of the values
     job_id = models.UUIDField(null=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from privacyhub.engines.tables import Writing
+
 _FOLDERS = ("uploads", "tables", "models", "results")
 
 
@@ -25,6 +27,11 @@ def path_of(name: str) -> Path:
     path = Path(settings.VAR_DIR) / "store" / name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
+
+
+def writing(name: str) -> Writing:
+    """Write a new file: it is there whole and durable afterwards, or not at all."""
+    return Writing(path_of(name))
 
 
 def remove(name: str) -> None:

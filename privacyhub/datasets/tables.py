@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -38,6 +38,11 @@ class Written:
     manifest: tables.Manifest
     fingerprint: str
     sketch: bytes = b""  # engines.tables.shared_rows compares two
+    csv_fingerprint: str = (
+        ""  # both again, as its CSV would be read, where that differs
+    )
+    csv_sketch: bytes = b""
+    repeats: float = 0.0  # the part of the rows that have an equal one
 
 
 def write(batches: Iterable[pa.RecordBatch], *, schema: pa.Schema) -> Written:
@@ -50,8 +55,53 @@ def write(batches: Iterable[pa.RecordBatch], *, schema: pa.Schema) -> Written:
 
 
 def write_frame(frame: pl.DataFrame) -> Written:
-    """Write a derived table that has its row ids already (`ROW_ID` first)."""
-    return _write(frame_batches(frame), schema=frame_schema(frame))
+    """Write a derived table that has its row ids already (`ROW_ID` first).
+
+    It is known again when it comes back as a file: see `engines.tables.readback`.
+    """
+    written = _write(frame_batches(frame), schema=frame_schema(frame))
+    try:
+        own = _identified(map(tables.from_parquet, frame_batches(frame)))
+        from_csv = tables.FromCsv(frame_batches(frame))
+        if all(
+            tables.same_rows(tables.from_parquet(batch), from_csv.of(batch))
+            for batch in frame_batches(frame)
+        ):
+            csv = None
+        else:
+            csv = _identified(map(from_csv.of, frame_batches(frame)))
+    except BaseException:
+        discard(written)
+        raise
+    return replace(
+        written,
+        fingerprint=_fingerprint(own),
+        sketch=_sketch(own),
+        csv_fingerprint=_fingerprint(csv) if csv else "",
+        csv_sketch=_sketch(csv) if csv else b"",
+        repeats=own.repeats,
+    )
+
+
+def _identified(batches: Iterable[pa.RecordBatch]) -> tables.RowIds:
+    """What tells these rows apart from others, after all of them."""
+    secret = keys.identity_key("table")
+    ids = tables.RowIds(key=secret, fingerprint_key=secret)
+    for batch in batches:
+        ids.ids(batch)
+    return ids
+
+
+def _fingerprint(ids: tables.RowIds) -> str:
+    """Empty where an unrelated derived table may have the same rows by chance."""
+    if ids.fingerprint is None or ids.distinct < tables.FEWEST_DISTINCT:
+        return ""
+    return ids.fingerprint.hexdigest()
+
+
+def _sketch(ids: tables.RowIds) -> bytes:
+    """Empty where an unrelated derived table may share rows by chance."""
+    return b"" if ids.repeats > tables.MOST_REPEATED else ids.sketch.to_bytes()
 
 
 def frame_schema(frame: pl.DataFrame) -> pa.Schema:
@@ -98,6 +148,7 @@ def _write(
         manifest=manifest,
         fingerprint=found.hexdigest() if found else "",
         sketch=fingerprints.sketch.to_bytes() if fingerprints else b"",
+        repeats=fingerprints.repeats if fingerprints else 0.0,
     )
 
 

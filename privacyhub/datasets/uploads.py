@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import secrets
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from django.conf import settings
@@ -79,29 +80,36 @@ class _Sealing:
     def __init__(self) -> None:
         self.name = storage.new_name("uploads", "sealed")
         self.key = secrets.token_bytes(32)
-        raw = storage.path_of(self.name).open("wb")
-        self._raw = raw
-        self._writer = SealedWriter(raw, key=self.key, context=self.name.encode())
+        self._file = storage.writing(self.name)
         # A broken connection leaves no trace: Django calls no handler then.
-        self._drop = weakref.finalize(self, _drop, raw, self.name)
+        self._drop = weakref.finalize(self, self._file.drop)
+        self._writer = SealedWriter(
+            self._file.raw, key=self.key, context=self.name.encode()
+        )
 
     def write(self, data: bytes) -> None:
-        self._writer.write(data)
+        with self._dropped_on_error():
+            self._writer.write(data)
 
     def drop(self) -> None:
         self._drop()
 
+    @contextmanager
+    def _dropped_on_error(self) -> Iterator[None]:
+        """A full disk leaves nothing of the file, whoever still holds this object."""
+        try:
+            yield
+        except BaseException:
+            self.drop()
+            raise
+
     def finish(self, **described: Any) -> SealedUpload:
         """The upload; `described` is its name, size and content type."""
-        self._writer.close()
-        self._raw.close()
+        with self._dropped_on_error():
+            self._writer.close()
+            self._file.finish()
         self._drop.detach()
         return SealedUpload(stored_as=self.name, key=self.key, **described)
-
-
-def _drop(raw: BinaryIO, name: str) -> None:
-    raw.close()
-    storage.remove(name)
 
 
 def seal(pieces: Iterable[bytes], *, name: str) -> SealedUpload:

@@ -148,9 +148,26 @@ def _chain(previous: str, canonical: str) -> str:
 def first_bad_row() -> int | None:
     """The sequence number of the first line that does not fit; None if all do."""
     expected, previous = 1, "0" * 64
-    for event in _in_order():
+    try:
+        for event in AuditEvent.objects.order_by("sequence").iterator(chunk_size=2000):
+            if not _is_intact(event, expected=expected, previous=previous):
+                return expected
+            expected, previous = expected + 1, event.hash
+    except _UNREADABLE:  # a column that no longer holds what its type says
+        return expected
+    head = AuditHead.objects.filter(pk=1).first() or AuditHead()
+    if (head.sequence, head.hash) != (expected - 1, previous):
+        return expected
+    return None
+
+
+_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
+
+
+def _is_intact(event: AuditEvent, *, expected: int, previous: str) -> bool:
+    try:
         told = json.loads(event.canonical)
-        intact = (
+        return (
             event.sequence == expected == told["sequence"]
             and event.previous_hash == previous
             and event.hash == _chain(previous, event.canonical)
@@ -161,14 +178,5 @@ def first_bad_row() -> int | None:
             == (told["object_type"], told["object_id"])
             and event.at.isoformat(timespec="microseconds") == told["at"]
         )
-        if not intact:
-            return expected
-        expected, previous = expected + 1, event.hash
-    head = AuditHead.objects.filter(pk=1).first()
-    if head and (head.sequence, head.hash) != (expected - 1, previous):
-        return expected
-    return None
-
-
-def _in_order() -> Iterator[AuditEvent]:
-    return AuditEvent.objects.order_by("sequence").iterator(chunk_size=2000)
+    except _UNREADABLE:
+        return False

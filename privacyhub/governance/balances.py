@@ -6,20 +6,21 @@ orders) are two numbers; pages show both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from jobs.states import Refusal
 from privacyhub.engines.dp.events import Event
 from privacyhub.engines.dp.orders import ORDERS, UNITS_PER_ONE
 from privacyhub.engines.dp.rdp import add_vectors, fits, rdp_vector
-from privacyhub.governance.models import Ledger, Part, RecipientCap
+from privacyhub.governance.models import RELATION, Ledger, Part, RecipientCap
 from privacyhub.governance.sums import (
     ADDITIVE_SHARE,
     BOTH,
     SIDES,
     Holder,
+    LedgerError,
     committed,
     holders,
     in_epsilons,
@@ -44,7 +45,9 @@ class BudgetRefused(Refusal):
 class Price:
     """What a run asks of the ledger before it reads: an event and its printed cost.
 
-    `delta_units` is an additive delta in units of 1e-15.
+    `delta_units` is an additive delta in units of 1e-15. `unit`: whose privacy the
+    event counts (`Unit`); empty where that was not said. Raises LedgerError for an
+    amount that is none.
     """
 
     purpose: str
@@ -53,6 +56,19 @@ class Price:
     epsilon: str
     delta: str
     delta_units: int = 0
+    unit: str = ""
+    relation: str = RELATION
+
+    def __post_init__(self) -> None:
+        if self.delta_units < 0:
+            raise LedgerError("An additive delta is at least 0.")
+        for name, text in (("epsilon", self.epsilon), ("delta", self.delta)):
+            try:
+                value = Decimal(text)
+            except InvalidOperation as error:
+                raise LedgerError(f"The {name} of a price is a number.") from error
+            if not value.is_finite() or value < 0:
+                raise LedgerError(f"The {name} of a price is at least 0 and finite.")
 
 
 @dataclass(frozen=True)
@@ -82,14 +98,57 @@ def balance(ledger: Ledger, *, of: RecipientCap | None = None) -> Balance:
     )
 
 
-def cost_in_cap(ledger: Ledger, prices: Sequence[Price]) -> Decimal:
-    """How much of the cap the prices would take on top of what is committed."""
-    before = max(in_epsilons(ledger, committed(ledger, side)) for side in BOTH)
+def cost_in_cap(
+    ledger: Ledger, prices: Sequence[Price], *, of: RecipientCap | None = None
+) -> Decimal:
+    """How much of the cap the prices would take on top of what is committed.
+
+    `of`: of one recipient's cap, rather than the ledger's own.
+    """
+    holder = of or ledger
+    before = max(in_epsilons(ledger, committed(holder, side)) for side in BOTH)
     after = before
     for side in BOTH:
-        total = add_vectors(committed(ledger, side), _on_side(prices, side))
+        total = add_vectors(committed(holder, side), _on_side(prices, side))
         after = max(after, in_epsilons(ledger, total))
     return after - before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tightest:
+    """Of several caps the one that prices leave least of, and what they use of it.
+
+    own: the recipient's cap that it is; None for the ledger's own.
+    """
+
+    ledger: Ledger
+    own: RecipientCap | None
+    balance: Balance
+    uses: Decimal
+
+    @property
+    def cap_of(self) -> str:
+        """The recipient whose cap it is; empty for the ledger's own."""
+        return self.own.recipient if self.own else ""
+
+
+def tightest(
+    ledgers: Iterable[Ledger], prices: Sequence[Price], *, recipient: str = ""
+) -> Tightest:
+    """Among the ledgers' caps and those of this recipient beneath them."""
+    found = []
+    for ledger in ledgers:
+        for holder in holders(ledger, recipient):
+            own = holder if isinstance(holder, RecipientCap) else None
+            found.append(
+                Tightest(
+                    ledger=ledger,
+                    own=own,
+                    balance=balance(ledger, of=own),
+                    uses=cost_in_cap(ledger, prices, of=own),
+                )
+            )
+    return min(found, key=lambda one: one.balance.left - one.uses)
 
 
 def would_fit(ledger: Ledger, prices: Sequence[Price], *, recipient: str = "") -> bool:
@@ -141,6 +200,13 @@ def _additive_left(ledger: Ledger) -> int:
     """Of the part of the delta cap for additive ones, in units of 1e-15."""
     share = Decimal(ledger.delta_cap or 0) * ADDITIVE_SHARE * UNITS_PER_ONE
     return int(share) - int(ledger.spent_delta) - int(ledger.reserved_delta)
+
+
+def is_overdrawn(ledger: Ledger, *, part: str) -> bool:
+    """Whether a cap no longer holds what is committed: a gap was charged again."""
+    cap = load(ledger.cap_vector)
+    sides = (committed(ledger, side) for side in SIDES[part])
+    return _additive_left(ledger) < 0 or not all(fits(side, cap) for side in sides)
 
 
 def require_room(

@@ -11,25 +11,17 @@ from django.utils import timezone
 from privacyhub.accounts.models import User
 from privacyhub.accounts.roles import NotAllowed, Permission
 from privacyhub.engines.dp.orders import ORDERS
-from privacyhub.engines.dp.rdp import add_vectors
-from privacyhub.governance import audit, keys, statement
+from privacyhub.governance import audit, keys, losses, replay, statement
 from privacyhub.governance.entries import append, locked
 from privacyhub.governance.models import (
     CapRequest,
     EntryKind,
     Ledger,
     RecipientCap,
-    Reservation,
     Unit,
 )
-from privacyhub.governance.sums import (
-    BOTH,
-    SIDES,
-    LedgerError,
-    cap_of,
-    load,
-    store,
-)
+from privacyhub.governance.notes import cap_note, raised_note, recipient_note
+from privacyhub.governance.sums import LedgerError, cap_of, store
 
 MOST_EPSILON = 1_000  # above it a cap bounds nothing
 
@@ -45,11 +37,16 @@ def positive_decimal(text: Any, *, name: str) -> Decimal:
     return value
 
 
+@transaction.atomic
 def open_ledger(*, name: str, fingerprint: str) -> Ledger:
-    """The account of a new root upload. Unit, N and caps are declared later."""
+    """The account of a new root upload. Unit, N and caps are declared later.
+
+    Rows whose ledger a restore has lost do not start at zero: what its head says was
+    spent is spent, and its unit and caps are declared.
+    """
     split_key, _ = keys.create(purpose="split")
     zero = store((0,) * len(ORDERS))
-    return Ledger.objects.create(
+    row = Ledger.objects.create(
         name=name,
         fingerprint=fingerprint,
         orders=[float(order) for order in ORDERS],
@@ -59,6 +56,9 @@ def open_ledger(*, name: str, fingerprint: str) -> Ledger:
         reserved_train=zero,
         reserved_heldout=zero,
     )
+    for head in losses.known_of(fingerprint):
+        losses.charge_again(row, head, by="system", note=losses.REOPENED)
+    return row
 
 
 @transaction.atomic
@@ -99,7 +99,9 @@ def declare(
     row.epsilon_cap, row.delta_cap = str(epsilon), str(delta)
     row.cap_vector = cap_of(epsilon=epsilon, delta=delta)
     row.save()
-    append(row, EntryKind.CAP, by=by, note=f"cap {epsilon} at delta {delta}")
+    append(row, EntryKind.CAP, by=by, note=cap_note(epsilon, delta))
+    for cap in row.recipient_caps.all():
+        _write_cap(row, cap, min(Decimal(cap.epsilon_cap), epsilon), by=by)
     audit.record(
         actor=by,
         action="ledger.declare",
@@ -147,12 +149,8 @@ def _set_recipient_cap(
     cap = RecipientCap.objects.filter(ledger=row, recipient=recipient).first()
     if cap is None:
         cap = RecipientCap(ledger=row, recipient=recipient)
-        _replay(cap)
-    cap.epsilon_cap = str(wanted)
-    cap.cap_vector = cap_of(epsilon=wanted, delta=Decimal(row.delta_cap))
-    cap.save()
-    note = f"cap {wanted} for {recipient}"
-    append(row, EntryKind.CAP, by=by, recipient=recipient, note=note)
+        replay.refill(cap)
+    _write_cap(row, cap, wanted, by=by)
     audit.record(
         actor=by,
         action="ledger.set_recipient_cap",
@@ -161,6 +159,14 @@ def _set_recipient_cap(
         epsilon_cap=str(wanted),
     )
     return cap
+
+
+def _write_cap(row: Ledger, cap: RecipientCap, wanted: Decimal, *, by: Any) -> None:
+    cap.epsilon_cap = str(wanted)
+    cap.cap_vector = cap_of(epsilon=wanted, delta=Decimal(row.delta_cap))
+    cap.save()
+    note = recipient_note(wanted, cap.recipient)
+    append(row, EntryKind.CAP, by=by, recipient=cap.recipient, note=note)
 
 
 def _require_beneath(row: Ledger, wanted: Decimal) -> None:
@@ -175,27 +181,6 @@ def _require_beneath(row: Ledger, wanted: Decimal) -> None:
 def _require_recipient(name: str) -> None:
     if not User.objects.filter(username=name).exists():
         raise LedgerError(f"There is no user called “{name}”.")
-
-
-def _replay(cap: RecipientCap) -> None:
-    """The sums of what the recipient's reservations have spent and still hold."""
-    sums = {
-        f"{kind}_{side}": (0,) * len(ORDERS)
-        for kind in ("spent", "reserved")
-        for side in BOTH
-    }
-    held = Reservation.objects.filter(ledger=cap.ledger, recipient=cap.recipient)
-    for reservation in held.iterator():
-        charged = load(reservation.charged)
-        left = [a - b for a, b in zip(load(reservation.vector), charged, strict=True)]
-        for side in SIDES[reservation.part]:
-            spent = sums[f"spent_{side}"]
-            sums[f"spent_{side}"] = add_vectors(spent, charged)
-            if reservation.is_open:
-                kept = sums[f"reserved_{side}"]
-                sums[f"reserved_{side}"] = add_vectors(kept, left)
-    for field, vector in sums.items():
-        setattr(cap, field, store(vector))
 
 
 @transaction.atomic
@@ -278,4 +263,4 @@ def _raise(ledger: Ledger, row: CapRequest, *, by: Any) -> None:
     ledger.epsilon_cap = row.epsilon_cap
     ledger.cap_vector = cap_of(epsilon=wanted, delta=Decimal(ledger.delta_cap))
     ledger.save()
-    append(ledger, EntryKind.CAP, by=by, note=f"cap raised to {row.epsilon_cap}")
+    append(ledger, EntryKind.CAP, by=by, note=raised_note(row.epsilon_cap))

@@ -17,20 +17,12 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from privacyhub.accounts.roles import NotAllowed, Permission
-from privacyhub.governance import audit, heads
-from privacyhub.governance.entries import append, locked
-from privacyhub.governance.models import (
-    AuditEvent,
-    EntryKind,
-    Ledger,
-    LedgerEntry,
-    LedgerGap,
-    Part,
-)
-from privacyhub.governance.sums import BOTH, LedgerError, add, load, store
+from privacyhub.governance import audit, heads, losses
+from privacyhub.governance.entries import locked
+from privacyhub.governance.models import AuditEvent, Ledger, LedgerEntry, LedgerGap
+from privacyhub.governance.sums import LedgerError
 
 SHORTEST_REASON = 10
-_PART = {"train": Part.TRAIN, "heldout": Part.HELDOUT}
 
 
 @dataclass(frozen=True)
@@ -203,21 +195,4 @@ def _charge_lost(
         f"had spent is charged again. Acknowledged by {row.first_by.username} and "
         f"{by.username}"
     )[:300]
-    lost_delta = max(0, int(head["spent_delta"]) - int(ledger.spent_delta))
-    for side in BOTH:
-        before = load(getattr(ledger, f"spent_{side}"))
-        said = load(head[f"spent_{side}"])
-        moved = [max(0, a - b) for a, b in zip(said, before, strict=True)]
-        add(ledger, f"spent_{side}", moved)
-        ledger.spent_delta = str(int(ledger.spent_delta) + lost_delta)
-        ledger.save()
-        append(
-            ledger,
-            EntryKind.GAP,
-            by=by,
-            part=_PART[side],
-            vector=store(moved),
-            delta=str(lost_delta),
-            note=note,
-        )
-        lost_delta = 0  # one for both sides
+    losses.charge_again(ledger, head, by=by, note=note)

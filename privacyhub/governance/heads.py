@@ -5,7 +5,7 @@ heads are signed and written to the folder AUDIT_HEADS_DIR, which should lie on 
 disk than the database:
 
     HUB/audit.jsonl        every exported head of the audit trail, one a line
-    HUB/ledger-ID.json     the last line of a ledger, and what was spent by then
+    HUB/ledger-ID.json     the last line of a ledger, what was spent by then, and caps
     HUB/erased.jsonl       data keys that were destroyed
 
 HUB names the database and lives in its backups. A ledger's head is written after each
@@ -17,13 +17,11 @@ which lies apart from the database and from this folder; the public key is for a
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypedDict
@@ -35,10 +33,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
-from privacyhub.governance import keys
+from privacyhub.governance import head_files, keys
 from privacyhub.governance.models import (
     AuditEvent,
     AuditHead,
@@ -51,6 +49,11 @@ from privacyhub.governance.models import (
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
+DECLARED = (
+    *("unit", "unit_key", "most_rows_per_unit", "declared_units"),
+    *("epsilon_cap", "delta_cap"),
+)
+"""Fields of a ledger that its head repeats."""
 TRAIL = "audit.jsonl"
 ERASED = "erased.jsonl"
 _AT_ONCE = 100  # heads of ledgers a query looks for
@@ -80,16 +83,12 @@ def _private_key() -> Ed25519PrivateKey:
 
 
 def sign(statement: dict[str, Any]) -> Signed:
-    key = _private_key()
+    signature = _private_key().sign(head_files.canonical(statement))
     return {
         "statement": statement,
-        "signature": base64.b64encode(key.sign(_canonical(statement))).decode(),
+        "signature": base64.b64encode(signature).decode(),
         "public_key": public_key(),
     }
-
-
-def _canonical(statement: Any) -> bytes:
-    return json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
 
 
 def is_genuine(head: Any) -> bool:
@@ -97,7 +96,7 @@ def is_genuine(head: Any) -> bool:
     try:
         key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key()))
         signature = base64.b64decode(head["signature"])
-        key.verify(signature, _canonical(head["statement"]))
+        key.verify(signature, head_files.canonical(head["statement"]))
     except (InvalidSignature, KeyError, TypeError, ValueError):
         return False
     return True
@@ -141,8 +140,30 @@ def _of_ledger(row: Ledger, last: LedgerEntry, head: AuditHead) -> dict[str, Any
         "spent_train": row.spent_train,
         "spent_heldout": row.spent_heldout,
         "spent_delta": row.spent_delta,
+        "fingerprint": row.fingerprint,
+        "declared": _declared(row),
+        "uncovered_at": _at(row.uncovered_release_at),
+        "recipients": {
+            cap.recipient: {
+                "cap": cap.epsilon_cap,
+                "spent_train": cap.spent_train,
+                "spent_heldout": cap.spent_heldout,
+            }
+            for cap in row.recipient_caps.all()
+        },
         "at": timezone.now().isoformat(timespec="microseconds"),
     }
+
+
+def _declared(row: Ledger) -> dict[str, Any] | None:
+    if not row.is_declared:
+        return None
+    told: dict[str, Any] = {field: getattr(row, field) for field in DECLARED}
+    return told | {"fixed_at": _at(row.fixed_at)}
+
+
+def _at(moment: datetime | None) -> str:
+    return moment.isoformat(timespec="microseconds") if moment else ""
 
 
 # What was said before
@@ -150,12 +171,13 @@ def _of_ledger(row: Ledger, last: LedgerEntry, head: AuditHead) -> dict[str, Any
 
 def exported_trail() -> Iterator[Any]:
     """Every exported head of the trail, oldest first; what cannot be read is None."""
-    yield from map(_parsed, _lines(folder() / TRAIL))
+    yield from map(_parsed, head_files.lines(folder() / TRAIL))
 
 
 def last_of_trail(place: Path | None = None) -> dict[str, Any] | None:
     """The statement of the last head of the trail that is genuine."""
-    for line in reversed(_lines((place or folder()) / TRAIL, most_bytes=_TAIL)):
+    last = head_files.lines((place or folder()) / TRAIL, most_bytes=_TAIL)
+    for line in reversed(last):
         if statement := _statement_of(line):
             return statement
     return None
@@ -182,6 +204,25 @@ def unreadable() -> list[str]:
     return sorted(path.name for path in [*broken, *place.glob("*.unreadable")])
 
 
+def of_other_hubs(hub_id: UUID) -> list[str]:
+    """Folders beside this hub's with heads that our key signed, by name.
+
+    They are of a database that was here before, or of this one under another id.
+    """
+    place = Path(settings.AUDIT_HEADS_DIR)
+    folders = sorted(place.iterdir()) if place.is_dir() else []
+    return [
+        one.name
+        for one in folders
+        if one.is_dir() and one.name != str(hub_id) and _has_heads(one)
+    ]
+
+
+def _has_heads(place: Path) -> bool:
+    files = place.glob("ledger-*.json")
+    return last_of_trail(place) is not None or any(map(_statement_in, files))
+
+
 def _ledger_file(place: Path, pk: Any) -> Path:
     return place / f"ledger-{pk}.json"
 
@@ -205,18 +246,6 @@ def _parsed(text: bytes) -> Any:
         return json.loads(text)
     except ValueError:
         return None
-
-
-def _lines(path: Path, *, most_bytes: int = 0) -> list[bytes]:
-    """A file's lines; with `most_bytes` those at its end, the first perhaps cut."""
-    try:
-        with path.open("rb") as stream:
-            if most_bytes:
-                size = stream.seek(0, os.SEEK_END)
-                stream.seek(max(0, size - most_bytes))
-            return stream.read().splitlines()
-    except OSError:  # not there, or not to be reached: `verify` tells
-        return []
 
 
 def is_reached(statement: dict[str, Any]) -> bool:
@@ -272,7 +301,7 @@ def export_audit_head() -> Signed:
     hidden by a later one.
     """
     place = folder()
-    with _alone(place):
+    with head_files.alone(place):
         head = hub()
         signed = sign(_of_trail(head))
         told = last_of_trail()
@@ -282,7 +311,7 @@ def export_audit_head() -> Signed:
             if not is_reached(told) and not is_acknowledged(told):
                 logger.error("the exported head %s is not in the trail", told)
                 return signed
-        _append(place / TRAIL, signed)
+        head_files.append(place / TRAIL, signed)
     AuditHead.objects.filter(pk=1, exported_sequence__lt=head.sequence).update(
         exported_sequence=head.sequence, exported_at=timezone.now()
     )
@@ -301,15 +330,32 @@ def is_due(head: AuditHead) -> bool:
 
 
 def export_if_due() -> None:
-    """For a worker's keeper: a quiet hub exports its last lines too."""
+    """For a worker's keeper: a quiet hub exports its last lines too.
+
+    So does one that a crash kept from writing a ledger's head after its commit.
+    """
     if is_due(hub()):
         export_audit_head()
+        for pk in _ledgers_behind():
+            export_ledger_head(pk)
+
+
+def _ledgers_behind() -> list[UUID]:
+    """Ledgers whose last line is not the one that their exported head names."""
+    place = folder()
+    lines = LedgerEntry.objects.filter(ledger=OuterRef("pk")).order_by("-number")
+    rows = Ledger.objects.annotate(last=Subquery(lines.values("hash")[:1]))
+    return [
+        pk
+        for pk, last in rows.exclude(last=None).values_list("pk", "last")
+        if (last_of_ledger(pk, place) or {}).get("hash") != last
+    ]
 
 
 def export_ledger_head(pk: UUID) -> None:
     """Write a ledger's head over its last one, unless that would hide a gap."""
     place = folder()
-    with _alone(place):
+    with head_files.alone(place):
         # The line first: what was spent is then at least what was spent by this line.
         last = LedgerEntry.objects.filter(ledger=pk).order_by("-number").first()
         if last is None:
@@ -324,52 +370,21 @@ def export_ledger_head(pk: UUID) -> None:
             if not is_reached(told) and not is_acknowledged(told):
                 logger.error("the exported head of ledger %s is not in it", pk)
                 return
-        _replace(path, sign(_of_ledger(Ledger.objects.get(pk=pk), last, hub())))
+        head_files.replace(
+            path, sign(_of_ledger(Ledger.objects.get(pk=pk), last, hub()))
+        )
 
 
 def note_erased(key: DataKey) -> None:
     """Say that a key was destroyed, so that no restored backup brings it back."""
     place = folder()
     statement = {"format": FORMAT, "kind": "erased", "key": str(key.pk)}
-    with _alone(place):
-        _append(place / ERASED, sign(statement))
+    with head_files.alone(place):
+        head_files.append(place / ERASED, sign(statement))
 
 
 def erased_keys() -> list[str]:
     """Ids of the data keys that were destroyed, as far as we signed them."""
-    told = map(_parsed, _lines(folder() / ERASED))
+    told = map(_parsed, head_files.lines(folder() / ERASED))
     said = [line["statement"] for line in told if is_genuine(line)]
     return [statement["key"] for statement in said if statement["kind"] == "erased"]
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """One writer at a time in this folder, over all processes of the machine."""
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = os.open(place / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _append(path: Path, content: Any) -> None:
-    """One line more; one that a crash had cut stays by itself."""
-    with path.open("ab+") as stream:
-        if stream.tell():
-            stream.seek(-1, os.SEEK_END)
-            if stream.read(1) != b"\n":
-                stream.write(b"\n")
-        stream.write(_canonical(content) + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _replace(path: Path, content: Any) -> None:
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as stream:
-        stream.write(_canonical(content))
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(path)

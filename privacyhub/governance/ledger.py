@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from jobs import failpoints
 from privacyhub.engines.dp.events import Event, event_from_dict
+from privacyhub.engines.dp.orders import ORDERS
 from privacyhub.engines.dp.rdp import add_vectors, rdp_vector
 from privacyhub.governance import audit, gaps
 from privacyhub.governance.balances import (
@@ -29,8 +30,10 @@ from privacyhub.governance.balances import (
     Price,
     balance,
     cost_in_cap,
+    is_overdrawn,
     require_room,
     runs_that_fit,
+    tightest,
     would_fit,
 )
 from privacyhub.governance.caps import (
@@ -85,6 +88,7 @@ __all__ = [
     "runs_that_fit",
     "set_recipient_cap",
     "settle",
+    "tightest",
     "would_fit",
 ]
 
@@ -122,6 +126,7 @@ def _reserve_one(
     vector = rdp_vector(price.event)
     if not any(vector):
         raise LedgerError("A reservation must be of a positive amount.")
+    _require_terms(row, unit=price.unit or row.unit, relation=price.relation)
     known = Reservation.objects.filter(
         ledger=row, run_id=run_id, purpose=price.purpose
     ).first()
@@ -186,23 +191,41 @@ def _reserve_one(
     )
 
 
+def _require_terms(row: Ledger, *, unit: str, relation: str) -> None:
+    """Sums add up in one unit, under one relation and at one list of orders only."""
+    if (unit, relation) != (row.unit, row.relation):
+        raise LedgerError(
+            f"“{row.name}” counts {row.get_unit_display()} under {row.relation}; this "
+            "amount is of another unit or relation."
+        )
+    if tuple(row.orders) != ORDERS:
+        raise LedgerError(
+            f"“{row.name}” was opened with another list of orders. It takes no more "
+            "amounts."
+        )
+
+
 @transaction.atomic
 def charge(
     *, run_id: UUID, purpose: str, event: Event, delta_units: int = 0, note: str = ""
 ) -> None:
     """Spend a part of a reservation for good, before what it pays for runs.
 
-    Raises LedgerError when the reservation does not cover it.
+    Raises LedgerError when the reservation does not cover it, for an amount that is
+    not positive, and where what is committed no longer fits the ledger's cap.
     """
+    vector = rdp_vector(event)
+    if delta_units < 0 or not any(vector):
+        raise LedgerError("A charge must be of a positive amount.")
     reservations = locked_reservations(run_id, purpose)
     if not reservations:
         raise LedgerError("There is no reservation to charge.")
     gaps.require_none([held.ledger for held in reservations], trail=False)
     failpoints.reach("charge.in_transaction")
     transaction.on_commit(lambda: failpoints.reach("charge.committed"))
-    vector = rdp_vector(event)
     for reservation in reservations:
         row = reservation.ledger
+        _require_terms(row, unit=reservation.unit, relation=reservation.relation)
         before = load(reservation.charged)
         charged = add_vectors(before, vector)
         delta = int(reservation.charged_delta) + delta_units
@@ -216,6 +239,11 @@ def charge(
             reservation.delta
         ):
             raise LedgerError("The reservation does not cover this charge.")
+        if is_overdrawn(row, part=reservation.part):
+            raise LedgerError(
+                f"The cap of “{row.name}” no longer holds what is spent and reserved: "
+                "lines that a restore had lost were charged again."
+            )
         reservation.state = ReservationState.ACTIVE
         reservation.charged = store(charged)
         reservation.charged_delta = str(delta)

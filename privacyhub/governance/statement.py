@@ -50,7 +50,7 @@ def entries(*, ledger: Ledger, user: Any) -> QuerySet[LedgerEntry]:
         Q(owner=user) | Q(spec__dataset__in=texts) | Q(result__dataset__in=texts)
     ).values("pk")
     own = Q(run_id__in=runs) | Q(run_id=None, actor=user.username)
-    of_all = Q(kind=EntryKind.CAP, recipient="") | Q(kind=EntryKind.GAP)
+    of_all = Q(kind__in=[EntryKind.CAP, EntryKind.GAP], recipient="")
     return rows.filter(own | of_all)
 
 
@@ -86,6 +86,13 @@ def recipient_caps(*, ledger: Ledger, user: Any) -> QuerySet[RecipientCap]:
     if user.is_auditor or not has_other_owners(ledger, user):
         return caps
     return caps.filter(recipient=user.username)
+
+
+def may_ask_for(*, ledger: Ledger, user: Any, recipient: str) -> bool:
+    """Whether an answer may tell the cap of this recipient, or that there is none."""
+    if recipient == user.username or user.is_auditor:
+        return True
+    return not has_other_owners(ledger, user)
 
 
 def spending(*, ledger: Ledger, user: Any) -> list[tuple[datetime, str, str]]:

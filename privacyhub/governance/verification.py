@@ -9,11 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from privacyhub.engines.dp.orders import ORDERS
-from privacyhub.governance import audit, heads
-from privacyhub.governance.entries import START, chained
-from privacyhub.governance.models import AuditHead, Ledger
-from privacyhub.governance.sums import BOTH, SIDES, load
+from privacyhub.governance import audit, heads, ledger_checks
+from privacyhub.governance.models import AuditEvent, AuditHead, Ledger, LedgerEntry
 
 MOST_PROBLEMS = 20
 _AT_ONCE = 500  # exported heads a query looks for
@@ -41,20 +38,23 @@ class Verification:
 
 def verify() -> Verification:
     """Recompute everything. Reads the whole trail and every line of every ledger."""
-    head = AuditHead.objects.filter(pk=1).first() or AuditHead()
+    known = AuditHead.objects.filter(pk=1).first()
+    head = known or AuditHead()
     bad = audit.first_bad_row()
-    problems = []
+    problems = _check_hub(known)
     if bad is not None:
         problems.append(f"The audit trail does not hold from line {bad} on.")
-    found, checked, missed = _check_trail_heads(head)
-    problems += found
-    if bad is None and missed is not None:
-        bad = missed
+    checked = of_ledgers = 0
+    if known is not None:
+        found, checked, missed = _check_trail_heads(known)
+        problems += found
+        bad = missed if bad is None else bad
     rows = list(Ledger.objects.order_by("created_at"))
     for row in rows:
-        problems += _check_ledger(row)
-    found, of_ledgers = _check_ledger_heads()
-    problems += found
+        problems += ledger_checks.problems_of(row)
+    if known is not None:
+        found, of_ledgers = _check_ledger_heads()
+        problems += found
     return Verification(
         lines=head.sequence,
         head=head.hash,
@@ -63,6 +63,19 @@ def verify() -> Verification:
         heads_checked=checked + of_ledgers,
         problems=tuple(problems[:MOST_PROBLEMS]),
     )
+
+
+def _check_hub(head: AuditHead | None) -> list[str]:
+    """The row that names this database's folder of heads: without it none is found."""
+    problems = []
+    if head is None and (AuditEvent.objects.exists() or LedgerEntry.objects.exists()):
+        problems.append("The row of the audit trail's head is gone.")
+    problems += [
+        f"The heads in {name} were signed with this hub's key and are of another "
+        "database."
+        for name in heads.of_other_hubs((head or AuditHead()).hub)
+    ]
+    return problems
 
 
 def _check_trail_heads(head: AuditHead) -> tuple[list[str], int, int | None]:
@@ -106,25 +119,6 @@ def _check_trail_heads(head: AuditHead) -> tuple[list[str], int, int | None]:
 def _is_foreign(signed: Any, head: AuditHead) -> bool:
     told = signed["statement"]
     return told.get("kind") != "audit" or told.get("hub") != str(head.hub)
-
-
-def _check_ledger(row: Ledger) -> list[str]:
-    """The chain of its lines, and its sums against what its lines add up to."""
-    previous, sums, delta = START, {side: [0] * len(ORDERS) for side in BOTH}, 0
-    expected = 1
-    for entry in row.entries.order_by("number").iterator(chunk_size=1000):
-        if entry.number != expected or entry.hash != chained(previous, entry):
-            return [f"The ledger “{row.name}” does not hold from line {expected} on."]
-        expected, previous = expected + 1, entry.hash
-        delta += int(entry.delta)
-        if entry.vector:
-            moved = load(entry.vector)
-            for side in SIDES[entry.part]:
-                sums[side] = [a + b for a, b in zip(sums[side], moved, strict=True)]
-    spent = {side: list(load(getattr(row, f"spent_{side}"))) for side in BOTH}
-    if spent != sums or int(row.spent_delta) != delta:
-        return [f"What the ledger “{row.name}” has spent is not what its lines say."]
-    return []
 
 
 def _check_ledger_heads() -> tuple[list[str], int]:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from privacyhub.engines.tables.checks import Check
+from privacyhub.engines.tables.durable import Writing
 from privacyhub.engines.tables.errors import TableError
 from privacyhub.engines.tables.export import escape_cell, to_csv, to_parquet
 from privacyhub.engines.tables.formats import HEAD_BYTES, Format, detect_format
 from privacyhub.engines.tables.kinds import ARROW_TYPES, Kind, kind_of
-from privacyhub.engines.tables.overlap import Shared, shared_rows
+from privacyhub.engines.tables.overlap import (
+    FEWEST_DISTINCT,
+    MOST_REPEATED,
+    Shared,
+    shared_rows,
+)
 from privacyhub.engines.tables.profiling import (
     ColumnProfile,
     TableProfile,
     profile,
     target_checks,
 )
+from privacyhub.engines.tables.readback import FromCsv, from_parquet
 from privacyhub.engines.tables.reading import (
     TypedColumn,
     TypedTable,
@@ -27,6 +34,7 @@ from privacyhub.engines.tables.rowids import (
     RowIds,
     row_digests,
     row_ids,
+    same_rows,
     with_row_id,
 )
 from privacyhub.engines.tables.sealed import (
@@ -49,12 +57,15 @@ from privacyhub.engines.tables.structure import ReadLimits, Structure
 
 __all__ = [
     "ARROW_TYPES",
+    "FEWEST_DISTINCT",
     "HEAD_BYTES",
+    "MOST_REPEATED",
     "ROW_ID",
     "Check",
     "ColumnProfile",
     "Fingerprint",
     "Format",
+    "FromCsv",
     "Kind",
     "Manifest",
     "ReadLimits",
@@ -69,9 +80,11 @@ __all__ = [
     "TableProfile",
     "TypedColumn",
     "TypedTable",
+    "Writing",
     "check_structure",
     "detect_format",
     "escape_cell",
+    "from_parquet",
     "iter_batches",
     "kind_of",
     "new_key",
@@ -82,6 +95,7 @@ __all__ = [
     "read_table",
     "row_digests",
     "row_ids",
+    "same_rows",
     "seal",
     "shared_rows",
     "target_checks",

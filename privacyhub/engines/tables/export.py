@@ -18,7 +18,8 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 """First characters that a spreadsheet may run, full-width forms included."""
 
 _SLICE_ROWS = 50_000
-_FORMULA = "^[" + "".join(FORMULA_STARTS).replace("-", r"\-") + "]"
+FORMULA = "^[" + "".join(FORMULA_STARTS).replace("-", r"\-") + "]"
+"""The same as a pattern."""
 
 
 def to_csv(frame: pl.DataFrame) -> Iterator[bytes]:
@@ -61,7 +62,7 @@ def _escaped(frame: pl.DataFrame) -> pl.DataFrame:
         if data_type in (pl.String, pl.Categorical, pl.Enum)
     ]
     return frame.with_columns(
-        pl.when(text.str.contains(_FORMULA))
+        pl.when(text.str.contains(FORMULA))
         .then(pl.lit("'") + text)
         .otherwise(text)
         .alias(text.meta.output_name())

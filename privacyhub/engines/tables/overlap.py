@@ -22,6 +22,17 @@ import numpy as np
 SKETCH_IDS = 4096
 """Ids kept: the share of two large tables is told within about 0.02."""
 
+FEWEST_DISTINCT = 20
+MOST_REPEATED = 0.05
+"""A table that was derived is known again by its fingerprint when it has this many
+distinct rows, and by a part of its rows when no larger part of them is repeated.
+
+Unrelated releases over the same few groups hold the same rows: one more row of such a
+source is among those of a release with a chance of about its repeated part (Good, "The
+population frequencies of species", Biometrika 1953). Equal counts of 20 groups do not
+come about by chance.
+"""
+
 _HEADER = struct.Struct("<Q")
 _SPACE = 2.0**64
 

@@ -132,6 +132,14 @@ class RowIds:
         self._seen = _Occurrences()
         self.sketch = Sketch()
         self.fingerprint: Fingerprint | None = None
+        self.distinct = 0
+        self._rows = 0
+        self._twice = 0  # distinct rows that came more than once
+
+    @property
+    def repeats(self) -> float:
+        """The part of the rows that have an equal one, 0 to 1."""
+        return 1 - (self.distinct - self._twice) / self._rows if self._rows else 0.0
 
     def ids(self, batch: pa.RecordBatch | pa.Table | pl.DataFrame) -> np.ndarray:
         """Ids of the next rows of the table, int64, shape (rows,)."""
@@ -146,6 +154,9 @@ class RowIds:
             self.fingerprint.update(digests if same else _digests(rows, key=key))
         ids = digests[:, :8].copy().view("<i8").ravel()
         occurrences = self._seen.count(ids)
+        self._rows += len(ids)
+        self.distinct += int(np.count_nonzero(occurrences == 0))
+        self._twice += int(np.count_nonzero(occurrences == 1))
         self.sketch.add(ids[occurrences == 0])
         for row in np.flatnonzero(occurrences):
             again = hashlib.blake2b(key=self._key, digest_size=8, person=b"ph-again")
@@ -165,6 +176,13 @@ class RowIds:
         """Every batch with its ids."""
         for batch in batches:
             yield self.add(batch)
+
+
+def same_rows(one: pa.RecordBatch, other: pa.RecordBatch) -> bool:
+    """Whether both hold the same rows in the same order, as ids and fingerprint see."""
+    if sorted(one.schema.names) != sorted(other.schema.names):
+        return False
+    return _canonical_rows(one, None).equals(_canonical_rows(other, None))
 
 
 def with_row_id(schema: pa.Schema) -> pa.Schema:

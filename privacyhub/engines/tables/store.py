@@ -12,7 +12,6 @@ https://github.com/apache/parquet-format/blob/master/Encryption.md
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 
+from privacyhub.engines.tables.durable import Writing
 from privacyhub.engines.tables.kinds import kind_of
 
 KEY_BYTES = 32
@@ -78,19 +78,11 @@ def write_table(
     properties = pe.create_encryption_properties(
         key, aad_prefix=aad.encode(), store_aad_prefix=False
     )
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        with temporary.open("xb") as raw:
-            rows = _write_batches(raw, batches, schema=schema, properties=properties)
-            raw.flush()
-            os.fsync(raw.fileno())
-        digest = file_sha256(temporary)
-        size = temporary.stat().st_size
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with Writing(path) as raw:
+        rows = _write_batches(raw, batches, schema=schema, properties=properties)
+        raw.flush()
+        size = raw.tell()
+        digest = file_sha256(Path(raw.name))
     columns = tuple((field.name, kind_of(field.type).value) for field in schema)
     return Manifest(rows=rows, bytes=size, sha256=digest, columns=columns)
 
@@ -207,15 +199,6 @@ def _present(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str] |
         if name not in stored:
             raise StoreError(f'The stored file has no column "{name}".')
     return list(columns)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the rename itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _check_key(key: bytes) -> None:

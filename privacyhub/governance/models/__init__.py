@@ -7,6 +7,7 @@ from privacyhub.governance.models.data_keys import DataKey
 from privacyhub.governance.models.gaps import LedgerGap
 from privacyhub.governance.models.grants import Grant, GrantQuerySet, Right
 from privacyhub.governance.models.ledgers import (
+    RELATION,
     EntryKind,
     Ledger,
     LedgerEntry,
@@ -19,6 +20,7 @@ from privacyhub.governance.models.ledgers import (
 from privacyhub.governance.models.trail import AuditEvent, AuditHead
 
 __all__ = [
+    "RELATION",
     "AuditEvent",
     "AuditHead",
     "CapRequest",

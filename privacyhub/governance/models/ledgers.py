@@ -12,6 +12,9 @@ from django.db.models import Q
 from privacyhub.governance.models.data_keys import DataKey
 from privacyhub.governance.models.grants import Grant, Right
 
+RELATION = "add/remove"
+"""Of neighbouring tables: one has a unit that the other lacks."""
+
 
 class Unit(models.TextChoices):
     RECORD = "record", "one record"
@@ -47,7 +50,7 @@ class Ledger(models.Model):
     unit = models.CharField(max_length=10, choices=Unit.choices, default=Unit.RECORD)
     unit_key = models.CharField(max_length=200, blank=True)  # column, when unit = key
     most_rows_per_unit = models.PositiveIntegerField(default=1)
-    relation = models.CharField(max_length=20, default="add/remove", editable=False)
+    relation = models.CharField(max_length=20, default=RELATION, editable=False)
     declared_units = models.PositiveBigIntegerField(null=True)  # N
     epsilon_cap = models.CharField(max_length=40, blank=True)  # decimal string
     delta_cap = models.CharField(max_length=40, blank=True)

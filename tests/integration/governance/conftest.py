@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from privacyhub.engines.dp.events import GaussianEvent
+from privacyhub.engines.dp.rdp import rdp_vector
 from privacyhub.governance import ledger
 from privacyhub.governance.models import Ledger, Part
+from privacyhub.governance.sums import store
 
 
 def gaussian(count: int, *, noise: float = 40.0) -> GaussianEvent:
@@ -28,6 +32,18 @@ def price(
         delta="1e-5",
         **more,
     )
+
+
+def tenth_cap(*, epsilon: Decimal, delta: Decimal) -> list[str]:
+    """A cap that ten of `price(1)` fill at every order, in the place of `cap_of`."""
+    return store([10 * units for units in rdp_vector(gaussian(1))])
+
+
+@pytest.fixture(autouse=True)
+def second_place(settings: Any, tmp_path: Path) -> Path:
+    """Exported heads in a folder of the test's own: each test is another database."""
+    settings.AUDIT_HEADS_DIR = tmp_path / "heads"
+    return tmp_path / "heads"
 
 
 @pytest.fixture

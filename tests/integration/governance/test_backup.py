@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,32 +11,7 @@ from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-PLAY = Path(__file__).with_name("backup_play.py")
-
-
-def _play(var: Path, url: str = "") -> dict[str, Any]:
-    """Run the play against a hub of its own, and return what it saw."""
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "PRIVACYHUB_VAR": str(var),
-        "PRIVACYHUB_TEST_VAR": str(var),
-        "DATABASE_URL": url,
-        "REDIS_URL": "",
-    }
-    ran = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, "-m", f"tests.integration.governance.{PLAY.stem}", str(var)],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert ran.returncode == 0, ran.stderr[-4000:]
-    told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return told
+from .plays import play
 
 
 @pytest.fixture
@@ -75,7 +47,7 @@ def _holds(told: dict[str, Any]) -> None:
 
 
 def test_backup_and_restore_embedded(tmp_path: Path) -> None:
-    _holds(_play(tmp_path / "var"))
+    _holds(play("backup_play", tmp_path / "var"))
 
 
 @pytest.mark.service
@@ -85,4 +57,4 @@ def test_backup_and_restore_postgresql(
     missing = [name for name in ("pg_dump", "psql") if shutil.which(name) is None]
     if missing:
         pytest.skip(f"{missing[0]} is not on this machine")
-    _holds(_play(tmp_path / "var", own_database()))
+    _holds(play("backup_play", tmp_path / "var", url=own_database()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,17 +13,16 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import Count
 
-from jobs import services
+from jobs import execution, services
 from jobs.models import Job
 from jobs.states import TooManyJobs
 from privacyhub.accounts.models import User
-from privacyhub.engines.dp.rdp import rdp_vector
+from privacyhub.datasets import intake, lineage
 from privacyhub.governance import audit, ledger
 from privacyhub.governance.models import AuditEvent, Ledger, Reservation
-from privacyhub.governance.sums import store
 from privacyhub.governance.verification import verify
 
-from .conftest import gaussian, price
+from .conftest import gaussian, price, tenth_cap
 
 pytestmark = [pytest.mark.service, pytest.mark.django_db(transaction=True)]
 
@@ -55,18 +55,17 @@ def _all_at_once(work: Callable[[int], Any], *, threads: int) -> list[Any]:
 def _ten_fit(name: str, by: User) -> Ledger:
     """A ledger whose cap is ten times the price at every order."""
     row = ledger.open_ledger(name=name, fingerprint=uuid.uuid4().hex)
-    row = ledger.declare(
+    return ledger.declare(
         ledger=row, by=by, declared_units=600, epsilon_cap="1", delta_cap="1e-5"
     )
-    row.cap_vector = store([10 * units for units in rdp_vector(gaussian(1))])
-    row.save()
-    return row
 
 
 def test_of_64_reservations_of_a_tenth_exactly_10_win(
-    steward: Any,
+    steward: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each thread keeps its connection, and all start each repeat together."""
+    for module in ("caps", "ledger_checks"):
+        monkeypatch.setattr(f"privacyhub.governance.{module}.cap_of", tenth_cap)
     rows = [_ten_fit(f"ledger {repeat}", steward) for repeat in range(REPEATS)]
     together = Barrier(THREADS)
 
@@ -102,6 +101,33 @@ def test_audit_of_50_writers_is_one_chain(steward: Any) -> None:
     assert told.holds, told.problems
     numbers = AuditEvent.objects.order_by("sequence").values_list("sequence", flat=True)
     assert list(numbers) == list(range(1, 201))
+
+
+def test_uploads_of_much_the_same_rows_at_once_share_a_ledger(
+    steward: Any, upload_file: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each differs in a row, so that only the look-up tells; it takes its time."""
+    monkeypatch.setattr("jobs.messages.send", lambda **_: True)
+    monkeypatch.setattr("django.conf.settings.MAX_RUNNING_JOBS_PER_USER", 100)
+    look_up = lineage.with_the_same_rows
+
+    def slowly(*given: Any) -> Any:
+        found = look_up(*given)
+        time.sleep(0.5)
+        return found
+
+    monkeypatch.setattr(lineage, "with_the_same_rows", slowly)
+    rows = b"id,age\n" + b"".join(b"P%d,%d\n" % (n, n % 50) for n in range(200))
+    taken = []
+    for number in range(4):
+        upload = intake.receive(
+            file=upload_file(rows + b"Q%d,1\n" % number), by=steward
+        )
+        taken.append(intake.submit(upload=upload, by=steward, name=f"table {number}"))
+    _all_at_once(lambda n: execution.execute(str(taken[n].pk)), threads=4)
+    states = Job.objects.values_list("state", "message")
+    assert {state for state, _ in states} == {"succeeded"}, list(states)
+    assert Ledger.objects.count() == 1
 
 
 def test_a_job_is_claimed_once_by_20_workers(steward: Any, monkeypatch: Any) -> None:

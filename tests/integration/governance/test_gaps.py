@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
 from privacyhub.accounts.roles import NotAllowed
-from privacyhub.engines.dp.rdp import rdp_vector
-from privacyhub.governance import audit, gaps, heads, ledger
+from privacyhub.engines.dp.rdp import fits, rdp_vector
+from privacyhub.governance import audit, gaps, heads, ledger, statement
 from privacyhub.governance.models import (
     AuditEvent,
     AuditHead,
     EntryKind,
     Ledger,
     LedgerGap,
+    Part,
 )
 from privacyhub.governance.sums import load
 from privacyhub.governance.verification import verify
@@ -25,18 +28,13 @@ from privacyhub.governance.verification import verify
 from .conftest import gaussian, price
 
 
-@pytest.fixture(autouse=True)
-def second_place(settings: Any, tmp_path: Path) -> None:
-    settings.AUDIT_HEADS_DIR = tmp_path / "heads"
-
-
-def _run(account: Ledger, by: Any, count: int) -> None:
+def _run(account: Ledger, by: Any, count: int, *, part: Part = Part.ALL) -> None:
     """Reserve, charge and settle; then export, as the commits would."""
     run = uuid.uuid4()
     ledger.reserve(
         ledgers=[account],
         run_id=run,
-        prices=[price(count)],
+        prices=[price(count, part=part)],
         recipient=by.username,
         by=by,
     )
@@ -50,17 +48,31 @@ class _Undone(Exception):
     """Ends the savepoint: what came after it was never in the backup."""
 
 
+@contextmanager
+def _lost() -> Iterator[None]:
+    """What is done within was done after the backup, and the restore undid it."""
+    with suppress(_Undone), transaction.atomic():
+        yield
+        raise _Undone
+
+
 @pytest.fixture
 def restored(account: Ledger, steward: Any) -> Ledger:
     """Two counts were charged before the backup and three after it."""
     _run(account, steward, 2)
-    try:
-        with transaction.atomic():
-            _run(account, steward, 3)
-            raise _Undone
-    except _Undone:
-        account.refresh_from_db()
+    with _lost():
+        _run(account, steward, 3)
+    account.refresh_from_db()
     return account
+
+
+@pytest.fixture
+def close_the_gap(steward: Any, auditor: Any) -> Callable[[], None]:
+    def close() -> None:
+        for user in (steward, auditor):
+            gaps.acknowledge(by=user, reason="The disk broke; yesterday's backup.")
+
+    return close
 
 
 def test_a_hub_that_lost_nothing_has_no_gap(account: Ledger, steward: Any) -> None:
@@ -136,6 +148,119 @@ def test_two_people_close_the_gap_and_what_was_lost_is_charged_again(
     told = verify()
     assert told.holds, told.problems
     assert load(Ledger.objects.get().spent_train) == rdp_vector(gaussian(6))
+
+
+def test_caps_of_recipients_and_the_flag_come_back_with_the_gap(
+    account: Ledger, steward: Any, analyst: Any, close_the_gap: Callable[[], None]
+) -> None:
+    def cap(recipient: str, epsilon: str) -> None:
+        ledger.set_recipient_cap(
+            ledger=account, recipient=recipient, epsilon_cap=epsilon, by=steward
+        )
+
+    cap("steward", "0.9")
+    _run(account, steward, 2)
+    with _lost():
+        _run(account, steward, 3)
+        cap("steward", "0.8")
+        cap("analyst", "0.2")
+        ledger.note_uncovered_release(
+            ledgers=[account], by=steward, recipient="x", purpose="share", note="n"
+        )
+        heads.export_ledger_head(account.pk)
+    account.refresh_from_db()
+    assert account.uncovered_release_at is None
+    close_the_gap()
+    account.refresh_from_db()
+    own, other = account.recipient_caps.order_by("-recipient")
+    assert load(own.spent_train) == load(own.spent_heldout) == rdp_vector(gaussian(5))
+    assert (own.epsilon_cap, other.epsilon_cap) == ("0.8", "0.2")
+    assert not any(load(other.spent_train))
+    assert account.uncovered_release_at is not None
+    assert load(account.spent_train) == rdp_vector(gaussian(5))
+    told = verify()
+    assert told.holds, told.problems
+
+
+def test_a_recipients_share_of_a_gap_is_hidden_from_other_owners(
+    account: Ledger,
+    steward: Any,
+    other_steward: Any,
+    close_the_gap: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ledger.set_recipient_cap(
+        ledger=account, recipient="steward", epsilon_cap="0.9", by=steward
+    )
+    with _lost():
+        _run(account, steward, 3)
+    close_the_gap()
+    monkeypatch.setattr(statement, "has_other_owners", lambda *_: True)
+    seen = statement.entries(ledger=account, user=other_steward)
+    kinds = set(seen.values_list("kind", "recipient"))
+    assert kinds == {(EntryKind.CAP, ""), (EntryKind.GAP, "")}
+
+
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_rows_whose_ledger_was_lost_do_not_start_at_zero(
+    account: Ledger,
+    open_ledger: Callable[..., Ledger],
+    steward: Any,
+    auditor: Any,
+    close_the_gap: Callable[[], None],
+    acknowledged: bool,
+) -> None:
+    with _lost():
+        later = open_ledger("later", cap="2")
+        ledger.set_recipient_cap(
+            ledger=later, recipient="steward", epsilon_cap="0.5", by=steward
+        )
+        _run(later, steward, 1)
+        _run(later, steward, 2, part=Part.TRAIN)  # on a coin that is lost too
+    if acknowledged:
+        close_the_gap()
+        heads.hub()  # the folder of heads may be gone by then
+        shutil.rmtree(heads.folder())
+    again = ledger.open_ledger(name="again", fingerprint="later".ljust(64, "0"))
+    again.refresh_from_db()
+    assert load(again.spent_train) == load(again.spent_heldout)
+    assert load(again.spent_train) == rdp_vector(gaussian(3))
+    assert (again.epsilon_cap, again.declared_units) == ("2", 600)
+    (cap,) = again.recipient_caps.all()
+    assert load(cap.spent_heldout) == rdp_vector(gaussian(3))
+    with pytest.raises(ledger.LedgerError, match="fixed by the first reservation"):
+        ledger.declare(
+            ledger=again,
+            by=steward,
+            declared_units=10,
+            epsilon_cap="9",
+            delta_cap="1e-5",
+        )
+    assert not [text for text in verify().problems if "again" in text]
+    other = ledger.open_ledger(name="other", fingerprint="o" * 64)
+    assert not any(load(other.spent_train))
+
+
+def test_a_run_that_was_open_in_the_backup_does_not_pass_the_cap(
+    account: Ledger, steward: Any, close_the_gap: Callable[[], None]
+) -> None:
+    most = ledger.runs_that_fit(account, [price(1)])
+    assert most is not None
+    run = uuid.uuid4()
+    ledger.reserve(
+        ledgers=[account], run_id=run, prices=[price(most)], recipient="s", by=steward
+    )
+    heads.export_ledger_head(account.pk)
+    with _lost():
+        ledger.charge(run_id=run, purpose="training", event=gaussian(most))
+        heads.export_ledger_head(account.pk)
+    close_the_gap()
+    with pytest.raises(ledger.LedgerError, match="no longer holds"):
+        ledger.charge(run_id=run, purpose="training", event=gaussian(1))
+    ledger.settle(run_id=run)
+    account.refresh_from_db()
+    assert load(account.spent_train) == rdp_vector(gaussian(most))
+    assert fits(load(account.spent_train), load(account.cap_vector))
 
 
 def test_one_of_the_two_is_an_auditor(

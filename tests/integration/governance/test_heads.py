@@ -24,12 +24,6 @@ from privacyhub.governance.verification import verify
 from .conftest import gaussian, price
 
 
-@pytest.fixture(autouse=True)
-def second_place(settings: Any, tmp_path: Path) -> Path:
-    settings.AUDIT_HEADS_DIR = tmp_path / "heads"
-    return tmp_path / "heads"
-
-
 @pytest.fixture
 def trail(steward: Any) -> None:
     for number in range(6):
@@ -184,6 +178,19 @@ def test_a_ledger_writes_its_head_after_each_line(
     assert oct(heads.folder().stat().st_mode)[-3:] == "700"
 
 
+def test_a_head_that_a_crash_kept_from_being_written_is_exported_later(
+    account: Ledger, steward: Any
+) -> None:
+    heads.export_if_due()  # the declaration's commit had done that
+    ledger.note_steward_read(ledgers=[account], by=steward, purpose="preview")
+    audit.record(actor=steward, action="one.more")
+    AuditHead.objects.update(exported_at=None)
+    heads.export_if_due()
+    said = heads.last_of_ledger(account.pk)
+    assert said is not None
+    assert said["sequence"] == account.entries.count() == 2
+
+
 def test_a_changed_ledger_line_or_sum_is_told(account: Ledger) -> None:
     assert verify().holds
     Ledger.objects.update(spent_train=store([5] * 24))
@@ -197,6 +204,17 @@ def test_a_changed_ledger_line_or_sum_is_told(account: Ledger) -> None:
             cursor.execute("DROP TRIGGER governance_ledgerentry_no_update")
         cursor.execute("UPDATE governance_ledgerentry SET actor = 'nobody'")
     assert "does not hold from line 1" in verify().problems[0]
+
+
+def test_the_page_says_where_the_heads_lie_beside_the_data(
+    auditor: Any, client_for: Any, settings: Any
+) -> None:
+    settings.AUDIT_HEADS_DIR = Path(live_settings.VAR_DIR) / "not" / "made"
+    client = client_for(auditor)
+    assert b"what takes one takes both" in client.get("/audit/").content
+    assert not (Path(live_settings.VAR_DIR) / "not").exists()
+    settings.AUDIT_HEADS_DIR = Path("/proc")
+    assert b"what takes one takes both" not in client.get("/audit/").content
 
 
 def test_the_head_on_the_page_and_over_rest(

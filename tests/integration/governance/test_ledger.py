@@ -30,6 +30,7 @@ from privacyhub.governance.models import (
     LedgerEntry,
     Part,
     Reservation,
+    Unit,
 )
 from privacyhub.governance.sums import load, store
 from privacyhub.governance.verification import verify
@@ -405,6 +406,56 @@ def test_the_database_refuses_to_empty_or_replace_history(
         _is_refused(copy.format(verb, table, table, key))
     change = "UPDATE OR REPLACE {} SET {} = 1"
     _is_refused(change.format(table, key))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"delta_units": -1},
+        {"delta": "-1e-5"},
+        {"delta": "nan"},
+        {"epsilon": "inf"},
+        {"epsilon": "one"},
+    ],
+)
+def test_a_price_that_is_no_amount_is_refused(values: dict[str, Any]) -> None:
+    given = {"epsilon": "0.5", "delta": "1e-5"} | values
+    with pytest.raises(ledger.LedgerError):
+        ledger.Price(purpose="training", event=gaussian(1), part=Part.ALL, **given)
+
+
+def test_a_charge_that_is_no_amount_is_refused(account: Ledger, steward: Any) -> None:
+    run = uuid.uuid4()
+    _reserve(account, steward, run, price(5, delta_units=10**8))
+    before = Ledger.objects.values().get()
+    for event, delta_units in ((gaussian(1), -1), (gaussian(0), 0), (gaussian(0), 5)):
+        with pytest.raises(ledger.LedgerError, match="positive"):
+            ledger.charge(
+                run_id=run, purpose="training", event=event, delta_units=delta_units
+            )
+    assert Ledger.objects.values().get() == before
+
+
+@pytest.mark.parametrize("values", [{"unit": Unit.KEY}, {"relation": "replace-one"}])
+def test_another_unit_or_relation_is_refused_and_never_added(
+    account: Ledger, steward: Any, values: dict[str, str]
+) -> None:
+    run = uuid.uuid4()
+    with pytest.raises(ledger.LedgerError, match="another unit or relation"):
+        _reserve(account, steward, run, price(5, **values))
+    assert not Reservation.objects.exists()
+    _reserve(account, steward, run, price(5, unit=Unit.RECORD))
+    Reservation.objects.update(**values)
+    with pytest.raises(ledger.LedgerError, match="another unit or relation"):
+        ledger.charge(run_id=run, purpose="training", event=gaussian(1))
+
+
+def test_a_ledger_of_other_orders_takes_no_more_amounts(
+    account: Ledger, steward: Any
+) -> None:
+    Ledger.objects.update(orders=[*ORDERS[:-1], 300.0])
+    with pytest.raises(ledger.LedgerError, match="list of orders"):
+        _reserve(account, steward, uuid.uuid4(), price(1))
 
 
 def test_lines_are_numbered_from_one_without_holes(

@@ -12,6 +12,7 @@ from privacyhub.engines.dp.rdp import rdp_vector
 from privacyhub.governance import ledger
 from privacyhub.governance.models import CapRequest, Ledger, RecipientCap
 from privacyhub.governance.sums import load
+from privacyhub.governance.verification import verify
 
 from .conftest import gaussian, price
 
@@ -127,6 +128,23 @@ def test_a_cap_that_cannot_be_is_refused(
         ledger.set_recipient_cap(
             ledger=account, recipient=recipient, epsilon_cap=cap, by=steward
         )
+
+
+def test_a_ledger_declared_anew_takes_its_recipients_caps_along(
+    capped: RecipientCap, account: Ledger, steward: Any
+) -> None:
+    ledger.declare(
+        ledger=account,
+        by=steward,
+        declared_units=600,
+        epsilon_cap="0.3",
+        delta_cap="1e-6",
+    )
+    account.refresh_from_db()
+    capped.refresh_from_db()
+    assert capped.epsilon_cap == "0.3"
+    assert capped.cap_vector == account.cap_vector
+    assert verify().holds
 
 
 def test_only_stewards_set_caps(account: Ledger, auditor: Any, analyst: Any) -> None:

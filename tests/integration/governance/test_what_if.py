@@ -10,7 +10,7 @@ import pytest
 
 from privacyhub.engines.dp import accounting
 from privacyhub.engines.dp.events import PoissonGaussianEvent
-from privacyhub.governance import ledger, what_if
+from privacyhub.governance import ledger, statement, what_if
 from privacyhub.governance.models import Ledger, Part
 
 from .conftest import price
@@ -121,6 +121,43 @@ def test_a_shape_is_accounted_as_it_would_run() -> None:
     assert event == PoissonGaussianEvent(
         sampling_probability=0.1, noise_multiplier=2.0, steps=50
     )
+
+
+def test_what_if_is_asked_for_oneself_and_of_others_where_nobody_shares(
+    register_version: Any,
+    steward: Any,
+    analyst: Any,
+    api_for: Any,
+    client_for: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account = register_version.ledgers.get()
+    path = f"/ledgers/{account.pk}/what-if/"
+    api = api_for(steward)
+    numbers = {"units": 480, "batch": 48, "epochs": 5}
+
+    def most(**more: str) -> Decimal:
+        told = api.get(f"/api/v1{path}", numbers | more).json()
+        return Decimal(told["largest"]["epsilon"])
+
+    before = most()
+    for name, cap in (("steward", "0.5"), ("analyst", "2")):
+        ledger.set_recipient_cap(
+            ledger=account, recipient=name, epsilon_cap=cap, by=steward
+        )
+    assert most() < most(recipient="analyst") < before
+    whole = client_for(steward).get(path, numbers).content.decode()
+    assert f"Up to epsilon {str(most())[:4]}" in whole
+    whole = client_for(steward).get(path, numbers | {"recipient": ""}).content.decode()
+    assert f"Up to epsilon {str(before)[:4]}" in whole
+    monkeypatch.setattr(statement, "has_other_owners", lambda *_: True)
+    assert most() < before
+    for name in ("analyst", "nobody"):  # alike, whether there is a cap or not
+        answer = api.get(f"/api/v1{path}", numbers | {"recipient": name})
+        assert (answer.status_code, list(answer.json()["errors"])) == (
+            400,
+            ["recipient"],
+        )
 
 
 def test_what_if_on_the_page_and_over_rest(

@@ -1,0 +1,74 @@
+"""The folder of exported heads: one writer at a time, and what was written stays.
+
+Contents are canonical JSON: a file of one statement is replaced whole, a file of many
+grows by a line.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def canonical(statement: Any) -> bytes:
+    return json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
+
+
+def lines(path: Path, *, most_bytes: int = 0) -> list[bytes]:
+    """A file's lines; with `most_bytes` those at its end, the first perhaps cut."""
+    try:
+        with path.open("rb") as stream:
+            if most_bytes:
+                size = stream.seek(0, os.SEEK_END)
+                stream.seek(max(0, size - most_bytes))
+            return stream.read().splitlines()
+    except OSError:  # not there, or not to be reached: `verify` tells
+        return []
+
+
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """One writer at a time in this folder, over all processes of the machine."""
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(place / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def append(path: Path, content: Any) -> None:
+    """One line more; one that a crash had cut stays by itself."""
+    with path.open("ab+") as stream:
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            if stream.read(1) != b"\n":
+                stream.write(b"\n")
+        stream.write(canonical(content) + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def replace(path: Path, content: Any) -> None:
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as stream:
+        stream.write(canonical(content))
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(path)
+
+
+def on_one_disk(one: Path, other: Path) -> bool:
+    """Whether what takes the one takes the other too. A folder may yet be to come."""
+
+    def disk(path: Path) -> int:
+        there = next(place for place in (path, *path.parents) if place.exists())
+        return there.stat().st_dev
+
+    return disk(one.resolve()) == disk(other.resolve())
