@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from jobs import services as jobs
 from jobs.models import Job
-from privacyhub.assessment.evaluation import Scored, source_of
+from privacyhub.assessment.evaluation import Scored, assessed_by, source_of
 from privacyhub.assessment.models import GroupAssessment
 from privacyhub.datasets import services as datasets
 from privacyhub.datasets.errors import Conflict
@@ -77,11 +77,14 @@ def _submit(*, model_version: ModelVersion, by: Any, column: str, epsilon: Any) 
     job_id = uuid.uuid4()
     event = plans.metrics_event(epsilon=wanted) if wanted else None
     if event is not None:
-        part = plan_of(model_version.run).part_heldout
+        plan = plan_of(model_version.run)
+        price = plans.metrics_price(
+            event=event, epsilon=wanted, part=plan.part_heldout, unit=plan.unit
+        )
         ledger.reserve(
             ledgers=version.ledgers.all(),
             run_id=job_id,
-            prices=[plans.metrics_price(event=event, epsilon=wanted, part=part)],
+            prices=[price],
             recipient=by.username,
             by=by,
         )
@@ -108,6 +111,16 @@ def _submit(*, model_version: ModelVersion, by: Any, column: str, epsilon: Any) 
         epsilon=wanted,
     )
     return job
+
+
+def again(*, job: Job, by: Any) -> Job:
+    """For one that failed or was cancelled: the same, priced anew."""
+    return submit(
+        model_version=assessed_by(job),
+        by=by,
+        column=job.spec["column"],
+        epsilon=job.spec["epsilon"],
+    )
 
 
 def _declared_groups(version: Version, name: str) -> tuple[str, ...]:
@@ -167,7 +180,7 @@ def figures(
         "names": groups,
         "task": task,
     }
-    exact = exact_group_errors(**asked)
+    exact = exact_group_errors(**asked, units=scored.units)
     if event is None:
         return exact, []
     target = model.encoder.target if model.encoder else None

@@ -59,7 +59,7 @@ def store(model: TrainedModel) -> StoredModel:
 def seal_bytes(content: bytes, *, key: bytes) -> tuple[str, str]:
     """A new file in the store; its name and the SHA-256 of what lies there."""
     name = storage.new_name("models", "sealed")
-    with storage.path_of(name).open("wb") as raw:
+    with storage.writing(name) as raw:
         writer = SealedWriter(raw, key=key, context=name.encode())
         writer.write(content)
         writer.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import polars as pl
@@ -20,10 +19,8 @@ READINGS = 2
 _NAMES_DELTA = 1e-6  # of a run without privacy, whose domains nothing protects
 
 
-def encoder_of(
-    *, recipe: RecipeSpec, plan: Plan, frame: pl.DataFrame, pay: Callable[[], None]
-) -> Encoder:
-    """The encoder; `pay` is called before a row is read, where one is.
+def encoder_of(*, recipe: RecipeSpec, plan: Plan, frame: pl.DataFrame) -> Encoder:
+    """The encoder. The caller has paid for the plan's statistics.
 
     frame: the training rows, at most m of a unit.
     """
@@ -33,7 +30,6 @@ def encoder_of(
         if plan.statistics is not None:
             noise = plan.statistics.noise_multiplier
             delta = delta_of_reading(plan) or delta
-        pay()
         told = dp_column_statistics(
             frame,
             recipe.searched,

@@ -91,6 +91,15 @@ def request(*, model_version: ModelVersion, form: str, by: Any) -> Offer:
     return Offer(format=ExportFormat(form), made=None, job=job)
 
 
+def again(*, job: Job, by: Any) -> Job:
+    """The job of an export that failed or was cancelled; one at work is joined."""
+    version = ModelVersion.objects.get(pk=job.spec["model_version"])
+    offer = request(model_version=version, form=job.spec["format"], by=by)
+    if offer.job is None:
+        raise Conflict("This export has been made since.", code="made")
+    return offer.job
+
+
 def store(
     *, model_version: ModelVersion, content: bytes, difference: float
 ) -> StoredExport:

@@ -283,7 +283,7 @@ class PrivacyForm(forms.Form):
         layers = _layers(text)
         return text if text.startswith("[") else ", ".join(map(str, layers))
 
-    def clean_class_numbers_of(self) -> str:
+    def clean_class_weights(self) -> str:
         return self._numbers("class_weights")
 
     @property

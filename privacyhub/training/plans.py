@@ -34,6 +34,7 @@ from privacyhub.engines.dp.spec import TrainSpec
 from privacyhub.governance import ledger as ledgers
 from privacyhub.governance.balances import runs_that_fit
 from privacyhub.governance.models import Ledger, Part, Unit
+from privacyhub.training.fitting import require_fits
 from privacyhub.training.mechanisms import (
     additive_delta,
     search_price,
@@ -56,7 +57,8 @@ class Plan:
     accounted epsilon is at most this target. statistics, training: None where nothing
     is read that way (no column to search; without privacy). additive_delta: the part
     of delta that names of categories take. selection: of a search over settings, of
-    which `training` is one trial; it is paid in the place of `training`.
+    which `training` is one trial; it is paid in the place of `training`. unit: of
+    privacy; plans of older runs do not say it.
     """
 
     spec: TrainSpec
@@ -73,6 +75,7 @@ class Plan:
     part_heldout: str
     epsilon_table: tuple[EpsilonAfter, ...]
     selection: SelectionEvent | None = None
+    unit: str = ""
 
     @property
     def delta_units(self) -> int:
@@ -92,12 +95,16 @@ class Plan:
             epsilon=self.epsilon,
             delta=self.delta,
             delta_units=self.delta_units,
+            unit=self.unit,
         )
 
     @property
     def metrics_price(self) -> ledgers.Price:
         return metrics_price(
-            event=self.metrics, epsilon=self.metrics_epsilon, part=self.part_heldout
+            event=self.metrics,
+            epsilon=self.metrics_epsilon,
+            part=self.part_heldout,
+            unit=self.unit,
         )
 
     @property
@@ -130,6 +137,7 @@ class Plan:
             "part_heldout": self.part_heldout,
             "epsilon_table": [dict(row) for row in self.epsilon_table],
             "selection": self.selection and self.selection.to_dict(),
+            "unit": self.unit,
         }
 
     @classmethod
@@ -150,11 +158,13 @@ class Plan:
 class Quote:
     """A plan beside a ledger: what it takes of the cap and what is left after.
 
-    runs_that_fit: how many runs like this one the cap admits now, at most 20 counted.
+    cap_of: the recipient whose cap this is; empty for the ledger's own. runs_that_fit:
+    how many runs like this one every cap admits now, at most 20 counted.
     """
 
     plan: Plan
     ledger: Ledger
+    cap_of: str
     balance: ledgers.Balance
     uses: Decimal
     fits: bool
@@ -181,6 +191,7 @@ def plan_for(*, recipe: RecipeSpec, accounts: Sequence[Ledger]) -> Plan:
         most_rows=max(account.most_rows_per_unit for account in accounts),
         keyed=any(account.unit == Unit.KEY for account in accounts),
     )
+    require_fits(recipe=recipe, spec=spec)
     alone = len(accounts) == 1 and _splits_alike(accounts[0], holdout=recipe.holdout)
     additive = additive_delta(recipe, delta=float(delta))
     statistics, training, accounted = None, None, 0.0
@@ -220,6 +231,7 @@ def plan_for(*, recipe: RecipeSpec, accounts: Sequence[Ledger]) -> Plan:
         part_heldout=Part.HELDOUT if alone else Part.ALL,
         epsilon_table=table,
         selection=selection,
+        unit=accounts[0].unit,
     )
 
 
@@ -238,27 +250,39 @@ def _splits_alike(account: Ledger, *, holdout: float) -> bool:
     return uploads.values("fingerprint").distinct().count() <= 1
 
 
-def quote(*, plan: Plan, accounts: Sequence[Ledger]) -> Quote:
-    """The plan beside the ledger on which it weighs most."""
+def quote(*, plan: Plan, accounts: Sequence[Ledger], recipient: str = "") -> Quote:
+    """The plan beside the cap on which it weighs most.
+
+    recipient: for whom the run would be, whose own caps bind it too.
+    """
     prices = plan.prices
-    tightest = min(
-        accounts,
-        key=lambda a: ledgers.balance(a).left - ledgers.cost_in_cap(a, prices),
-    )
+    tightest = ledgers.tightest(accounts, prices, recipient=recipient)
+    fitting = [runs_that_fit(one, prices, recipient=recipient) for one in accounts]
     return Quote(
         plan=plan,
-        ledger=tightest,
-        balance=ledgers.balance(tightest),
-        uses=ledgers.cost_in_cap(tightest, prices),
-        fits=all(ledgers.would_fit(account, prices) for account in accounts),
-        runs_that_fit=min(MOST_RUNS_COUNTED, runs_that_fit(tightest, prices) or 0),
+        ledger=tightest.ledger,
+        cap_of=tightest.cap_of,
+        balance=tightest.balance,
+        uses=tightest.uses,
+        fits=all(
+            ledgers.would_fit(account, prices, recipient=recipient)
+            for account in accounts
+        ),
+        runs_that_fit=min(MOST_RUNS_COUNTED, *(runs or 0 for runs in fitting)),
     )
 
 
-def metrics_price(*, event: LaplaceEvent, epsilon: str, part: str) -> ledgers.Price:
+def metrics_price(
+    *, event: LaplaceEvent, epsilon: str, part: str, unit: str
+) -> ledgers.Price:
     """What one DP histogram of held-out scores asks of the ledger. Its delta is 0."""
     return ledgers.Price(
-        purpose=METRICS, event=event, part=Part(part), epsilon=epsilon, delta="0"
+        purpose=METRICS,
+        event=event,
+        part=Part(part),
+        epsilon=epsilon,
+        delta="0",
+        unit=unit,
     )
 
 

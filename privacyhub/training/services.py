@@ -31,11 +31,14 @@ from privacyhub.training.plans import Plan, Quote
 from privacyhub.training.recipes import RecipeSpec, fit_to
 
 
-def price(*, version: Version, recipe: RecipeSpec) -> Quote:
-    """What a run would cost and leave. Reads declarations and the ledger alone."""
+def price(*, version: Version, recipe: RecipeSpec, recipient: str = "") -> Quote:
+    """What a run would cost and leave. Reads declarations and the ledger alone.
+
+    recipient: for whom it would be, whose own caps bind it too.
+    """
     accounts = list(version.ledgers.all())
     plan = plans.plan_for(recipe=recipe, accounts=accounts)
-    return plans.quote(plan=plan, accounts=accounts)
+    return plans.quote(plan=plan, accounts=accounts, recipient=recipient)
 
 
 def submit(
@@ -107,13 +110,15 @@ def retrain(
     return orders.place(order, by=by)
 
 
-def price_of_retrain(*, run: TrainingRun, version: Version | None = None) -> Quote:
-    """What the run's recipe would cost once more."""
+def price_of_retrain(
+    *, run: TrainingRun, version: Version | None = None, recipient: str = ""
+) -> Quote:
+    """What the run's recipe would cost once more, for this recipient."""
     accounts = _accounts(run, version)
     plan = plans.plan_for(
         recipe=RecipeSpec.from_dict(run.recipe.spec), accounts=accounts
     )
-    return plans.quote(plan=plan, accounts=accounts)
+    return plans.quote(plan=plan, accounts=accounts, recipient=recipient)
 
 
 def _accounts(run: TrainingRun, version: Version | None) -> list[Ledger]:

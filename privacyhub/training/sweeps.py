@@ -51,6 +51,7 @@ class SweepQuote:
 
     together: epsilon of the training units when all runs compose, at `delta`.
     metrics_together: epsilon of the held-out units, who pay for every histogram.
+    cap_of: the recipient whose cap this is; empty for the ledger's own.
     """
 
     runs: tuple[SweepRun, ...]
@@ -58,6 +59,7 @@ class SweepQuote:
     together: str
     metrics_together: str
     ledger: Ledger
+    cap_of: str
     balance: Balance
     uses: Decimal
     fits: bool
@@ -122,18 +124,22 @@ def recipes_of(
     return wanted
 
 
-def price(*, version: Version, recipes: Sequence[RecipeSpec]) -> SweepQuote:
-    """What the runs would cost together. Reads declarations and the ledger alone."""
-    return _quote(recipes, list(version.ledgers.all()))
+def price(
+    *, version: Version, recipes: Sequence[RecipeSpec], recipient: str = ""
+) -> SweepQuote:
+    """What the runs would cost together. Reads declarations and the ledger alone.
+
+    recipient: for whom they would be, whose own caps bind them too.
+    """
+    return _quote(recipes, list(version.ledgers.all()), recipient=recipient)
 
 
-def _quote(recipes: Sequence[RecipeSpec], accounts: Sequence[Ledger]) -> SweepQuote:
+def _quote(
+    recipes: Sequence[RecipeSpec], accounts: Sequence[Ledger], *, recipient: str
+) -> SweepQuote:
     made = [plans.plan_for(recipe=recipe, accounts=accounts) for recipe in recipes]
     prices = [price for plan in made for price in plan.prices]
-    tightest = min(
-        accounts,
-        key=lambda a: ledger.balance(a).left - ledger.cost_in_cap(a, prices),
-    )
+    tightest = ledger.tightest(accounts, prices, recipient=recipient)
     private = [plan for plan in made if plan.training_price is not None]
     delta = private[0].delta
     additive = sum(plan.additive_delta for plan in private)
@@ -152,17 +158,21 @@ def _quote(recipes: Sequence[RecipeSpec], accounts: Sequence[Ledger]) -> SweepQu
             SweepRun(
                 recipe=recipe,
                 plan=plan,
-                uses=ledger.cost_in_cap(tightest, plan.prices),
+                uses=ledger.cost_in_cap(tightest.ledger, plan.prices, of=tightest.own),
             )
             for recipe, plan in zip(recipes, made, strict=True)
         ),
         delta=delta,
         together=together,
         metrics_together=metrics_together,
-        ledger=tightest,
-        balance=ledger.balance(tightest),
-        uses=ledger.cost_in_cap(tightest, prices),
-        fits=all(ledger.would_fit(account, prices) for account in accounts),
+        ledger=tightest.ledger,
+        cap_of=tightest.cap_of,
+        balance=tightest.balance,
+        uses=tightest.uses,
+        fits=all(
+            ledger.would_fit(account, prices, recipient=recipient)
+            for account in accounts
+        ),
     )
 
 
@@ -199,7 +209,7 @@ def submit(
     accounts = list(version.ledgers.all())
     try:
         return _write(
-            quote=_quote(recipes, accounts),
+            quote=_quote(recipes, accounts, recipient=by.username),
             accounts=accounts,
             version=version,
             by=by,

@@ -19,6 +19,8 @@ from privacyhub.governance.models import Ledger, Part
 from privacyhub.governance.what_if import Answer, Shape
 from privacyhub.training import plans, services
 from privacyhub.training.models import TrainingRun
+from privacyhub.training.plans import Plan
+from privacyhub.training.recipe_spec import RecipeSpec
 
 MOST_RECIPES = 12
 DEFAULT_EPOCHS = 20.0
@@ -32,7 +34,8 @@ class Question:
     """A run: `like` an earlier one, or by `units`, `batch`, `epochs` and `delta`.
 
     runs: how often it must fit. epsilon: of which to count the runs that fit.
-    recipient: under whose cap, besides the ledger's own. None: by rule.
+    recipient: under whose cap, besides the ledger's own; empty: nobody's. None: by
+    rule.
     """
 
     like: TrainingRun | None = None
@@ -66,14 +69,9 @@ def recipes(*, ledger: Ledger, user: Any) -> list[TrainingRun]:
         version__in=versions.values("pk"), privacy="dp"
     )
     for run in runs.select_related("model").order_by("-created_at")[:100]:
-        if run.recipe_id not in found and _steps_of(run) is not None:
+        if run.recipe_id not in found and _shape(services.plan_of(run)) is not None:
             found[run.recipe_id] = run
     return list(found.values())[:MOST_RECIPES]
-
-
-def _steps_of(run: TrainingRun) -> PoissonGaussianEvent | None:
-    event = services.plan_of(run).training
-    return event if isinstance(event, PoissonGaussianEvent) else None
 
 
 def ask(*, ledger: Ledger, question: Question) -> Told:
@@ -108,10 +106,53 @@ def _told(ledger: Ledger, shape: Shape, units: int, question: Question) -> Told:
 
 
 def _like(ledger: Ledger, run: TrainingRun, question: Question) -> Told:
-    plan, event = services.plan_of(run), _steps_of(run)
-    if event is None:
+    plan = services.plan_of(run)
+    shape = _shape(plan)
+    if shape is None:
         raise ledgers.LedgerError("Ask about this run on its own page.")
-    shape = Shape(
+    told = _told(ledger, shape, plan.spec.units, question)
+    if told.largest is None or plan.statistics is None:
+        return told
+    checked = _checked(
+        services.recipe_of(run), told.largest, [ledger], question=question
+    )
+    return replace(told, largest=checked)
+
+
+def largest_like(
+    *,
+    plan: Plan,
+    recipe: RecipeSpec,
+    accounts: Sequence[Ledger],
+    recipient: str = "",
+) -> Answer | None:
+    """The largest run of this recipe that every cap still holds: what is left for it.
+
+    None where none fits, and for a tuned or a bare recipe, which no single noise
+    multiplier describes.
+    """
+    shape = _shape(plan)
+    most_delta = min(Decimal(account.delta_cap) for account in accounts)
+    if shape is None or Decimal(plan.delta) > most_delta:
+        return None
+    found = [
+        what_if.largest(ledger=account, shape=shape, recipient=recipient)
+        for account in accounts
+    ]
+    fitting = [answer for answer in found if answer is not None]
+    if len(fitting) < len(found):
+        return None
+    least = min(fitting, key=lambda answer: answer.epsilon)
+    if plan.statistics is None:
+        return least
+    return _checked(recipe, least, accounts, question=Question(recipient=recipient))
+
+
+def _shape(plan: Plan) -> Shape | None:
+    event = plan.training
+    if plan.selection is not None or not isinstance(event, PoissonGaussianEvent):
+        return None
+    return Shape(
         sampling_probability=event.sampling_probability,
         steps=event.steps,
         delta=plan.delta,
@@ -119,26 +160,26 @@ def _like(ledger: Ledger, run: TrainingRun, question: Question) -> Told:
         also=(plan.statistics,) if plan.statistics else (),
         beside=(plan.metrics_price,),
     )
-    told = _told(ledger, shape, plan.spec.units, question)
-    if told.largest is None or plan.statistics is None:
-        return told
-    return replace(told, largest=_checked(ledger, run, told.largest, question))
 
 
 def _checked(
-    ledger: Ledger, run: TrainingRun, answer: Answer, question: Question
+    recipe: RecipeSpec,
+    answer: Answer,
+    accounts: Sequence[Ledger],
+    *,
+    question: Question,
 ) -> Answer | None:
     """The answer, lowered until the plan that it would have fits."""
-    recipe, epsilon = services.recipe_of(run), answer.epsilon
+    epsilon = answer.epsilon
     for _ in range(_TRIES):
-        prices = _prices(replace(recipe, epsilon=format(epsilon, "f")), ledger)
-        fitting = ledgers.runs_that_fit(ledger, prices, recipient=question.recipient)
-        if fitting is not None and fitting >= question.runs:
-            uses = ledgers.cost_in_cap(ledger, prices)
+        asked = replace(recipe, epsilon=format(epsilon, "f"))
+        prices = plans.plan_for(recipe=asked, accounts=accounts).prices
+        fitting = min(
+            ledgers.runs_that_fit(account, prices, recipient=question.recipient) or 0
+            for account in accounts
+        )
+        if fitting >= question.runs:
+            uses = max(ledgers.cost_in_cap(account, prices) for account in accounts)
             return replace(answer, epsilon=epsilon, uses=uses, runs=fitting)
         epsilon = _THREE_DIGITS.create_decimal(epsilon * _LOWERED)
     return None
-
-
-def _prices(recipe: Any, ledger: Ledger) -> Sequence[ledgers.Price]:
-    return plans.plan_for(recipe=recipe, accounts=[ledger]).prices

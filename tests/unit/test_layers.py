@@ -172,3 +172,34 @@ def test_an_upward_import_is_found() -> None:
     assert found == {"privacyhub.web.flash": 1, "privacyhub.governance.keys": 2}
     assert _layer("privacyhub.web.flash") == "privacyhub.web"
     assert _layer("jobs.tasks.train") == "jobs.tasks"
+
+
+def _fixed_noise(tree: ast.AST) -> list[int]:
+    """Lines of calls that choose where the noise or the batches of a run come from."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for argument in node.keywords
+        if argument.arg == "noise_source"
+        or (
+            argument.arg == "generator"
+            and ast.unparse(node.func).split(".")[-1] == "PoissonSampler"
+        )
+    ]
+
+
+@pytest.mark.parametrize(("module", "path"), CASES)
+def test_only_tests_choose_the_source_of_noise(module: str, path: Path) -> None:
+    lines = _fixed_noise(ast.parse(path.read_text()))
+    assert not lines, f"{module} passes its own randomness: lines {lines}"
+
+
+def test_a_chosen_source_of_noise_is_found() -> None:
+    for call in (
+        "training.train(data, noise_source=zeros)",
+        "sampling.PoissonSampler(units=1, generator=known)",
+        "PoissonSampler(units=1, sampling_probability=1, generator=known)",
+    ):
+        assert _fixed_noise(ast.parse(call)) == [1], call
+    assert not _fixed_noise(ast.parse("draw(generator=fresh())"))

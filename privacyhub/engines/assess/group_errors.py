@@ -17,16 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacyhub.engines.assess.histogram import score_edges
+from privacyhub.engines.assess.noisy_counts import REPLICATES, NoisyCounts, interval
+from privacyhub.engines.assess.resampling import Units, resampled_weights
 from privacyhub.engines.dp.count_noise import laplace_counts
 
 OTHER = "other or missing"
-REPLICATES = 300
 LEAST_ROWS = 1.0
 CLEAR_OF_NOISE = 3.0  # deviations of a group's total
 
 Floats = NDArray[np.float64]
 Cells = Literal["binary", "multiclass", "regression"]
 Figures = Callable[[Floats], dict[str, Floats]]
+Sums = Callable[[Floats, int], Floats]
 
 
 def exact_group_errors(
@@ -36,33 +38,61 @@ def exact_group_errors(
     groups: NDArray[np.int64],
     names: Sequence[str],
     task: Cells,
+    units: Units | None = None,
 ) -> list[dict[str, Any]]:
-    """Figures of each group with 95% bootstrap intervals over its rows. Private.
+    """Figures of each group with 95% bootstrap intervals over units. Private.
 
     predicted, truth [rows]: class codes, or numbers. groups [rows]: places in `names`,
-    len(names) for a row of no group. Rows without an answer are left out.
+    len(names) for a row of no group. units [rows]: as `metrics` takes them. Rows
+    without an answer are left out.
     """
     usable = np.isfinite(truth) & np.isfinite(predicted)
     predicted, truth, groups = predicted[usable], truth[usable], groups[usable]
-    generator = np.random.default_rng(0)
-    told = []
-    for place, name in enumerate([*names, OTHER]):
-        inside = groups == place
-        count = int(inside.sum())
-        if task == "regression":
-            errors = np.abs(predicted[inside] - truth[inside])
-            drawn = generator.integers(0, max(count, 1), (REPLICATES, count))
-            values = _of_errors(errors[None, :])
-            spread = _of_errors(errors[drawn])
-        else:
-            cells = _outcomes(predicted[inside], truth[inside], task)
-            share = cells / max(count, 1)
-            resampled = generator.multinomial(count, share, REPLICATES)
-            figures = _of_binary if task == "binary" else _of_many
-            values = figures(cells[None, :])
-            spread = figures(np.asarray(resampled, dtype=np.float64))
-        told.append(_group(name, count, values, spread))
-    return told
+    units = None if units is None else units[usable]
+    if task == "regression":
+        figures: Figures = _of_errors
+        sums = _sums_of_errors(np.abs(predicted - truth), groups)
+    else:
+        outcome, kinds, figures = _cells(predicted, truth, task, 1.0)
+        sums = _sums_of_cells(groups * kinds + outcome, kinds)
+    size = len(names) + 1
+    drawn = resampled_weights(rows=len(truth), units=units, replicates=REPLICATES)
+    told = sums(np.ones(len(truth)), size)
+    spread = np.stack([sums(weights, size) for weights in drawn])
+    counts = np.bincount(groups, minlength=size)
+    return [
+        _group(
+            name,
+            int(counts[k]),
+            figures(told[None, k]),
+            figures(spread[:, k]),
+            task=task,
+        )
+        for k, name in enumerate([*names, OTHER])
+    ]
+
+
+def _sums_of_cells(cells: NDArray[np.int64], kinds: int) -> Sums:
+    """Rows by group and outcome, [groups, kinds], under weights of the rows."""
+
+    def sums(weights: Floats, groups: int) -> Floats:
+        counted = np.bincount(cells, weights=weights, minlength=groups * kinds)
+        return counted.reshape(groups, kinds).astype(np.float64)
+
+    return sums
+
+
+def _sums_of_errors(errors: Floats, groups: NDArray[np.int64]) -> Sums:
+    """Rows, squares and sums of their errors by group, [groups, 3]."""
+
+    def sums(weights: Floats, count: int) -> Floats:
+        parts = (weights, weights * errors**2, weights * errors)
+        return np.stack(
+            [np.bincount(groups, weights=part, minlength=count) for part in parts],
+            axis=1,
+        )
+
+    return sums
 
 
 def released_group_errors(
@@ -88,16 +118,22 @@ def released_group_errors(
     size = (len(names) + 1) * kinds
     exact = np.bincount(groups * kinds + outcome, minlength=size)
     scale = noise_multiplier * max_rows_per_unit
-    noisy = laplace_counts(exact, scale=scale).reshape(-1, kinds)
-    generator = np.random.default_rng(0)  # post-processing: its seed is no secret
-    least = CLEAR_OF_NOISE * scale * math.sqrt(2 * kinds)
+    noisy = NoisyCounts(
+        counts=laplace_counts(exact, scale=scale).reshape(-1, kinds),
+        scale=scale,
+        most_rows=max_rows_per_unit,
+    )
+    least = CLEAR_OF_NOISE * noisy.deviation * math.sqrt(kinds)
+    middle, spread = noisy.cleaned, np.stack(list(noisy.replicates(REPLICATES)))
     told = []
-    for name, counts in zip([*names, OTHER], noisy, strict=True):
-        drawn = generator.poisson(np.maximum(counts, 0), (REPLICATES, kinds))
-        spread = drawn + generator.laplace(scale=scale, size=drawn.shape)
+    for place, name in enumerate([*names, OTHER]):
+        counts = noisy.counts[place]
         count = max(0, round(float(counts.sum())))
         values = figures(counts[None, :] if count >= least else np.zeros((1, kinds)))
-        told.append(_group(name, count, values, figures(spread)))
+        shift = figures(middle[None, place])
+        drawn = figures(spread[:, place])
+        centred = {name: drawn[name] - shift[name] + values[name] for name in drawn}
+        told.append(_group(name, count, values, centred, task=task))
     return told
 
 
@@ -117,14 +153,9 @@ def _cells(
     return place.astype(np.int64), bins, lambda counts: _of_bins(counts, middles)
 
 
-def _outcomes(predicted: Floats, truth: Floats, task: Cells) -> Floats:
-    cells, kinds, _ = _cells(predicted, truth, task, 1.0)
-    return np.bincount(cells, minlength=kinds).astype(np.float64)
-
-
 def _of_binary(counts: Floats) -> dict[str, Floats]:
     """counts [n, 4]: true negative, false positive, false negative, true positive."""
-    tn, fp, fn, tp = np.maximum(counts, 0).T
+    tn, fp, fn, tp = counts.T
     return {
         "error": _share(fp + fn, tn + fp + fn + tp),
         "false_positive_rate": _share(fp, tn + fp),
@@ -135,7 +166,7 @@ def _of_binary(counts: Floats) -> dict[str, Floats]:
 
 def _of_many(counts: Floats) -> dict[str, Floats]:
     """counts [n, 2]: right, wrong."""
-    right, wrong = np.maximum(counts, 0).T
+    right, wrong = counts.T
     return {"error": _share(wrong, right + wrong)}
 
 
@@ -147,13 +178,10 @@ def _of_bins(counts: Floats, middles: Floats) -> dict[str, Floats]:
     return {"rmse": np.sqrt(square), "mae": mean}
 
 
-def _of_errors(errors: Floats) -> dict[str, Floats]:
-    """errors [n, rows], absolute."""
-    if not errors.shape[1]:
-        nothing = np.full(len(errors), np.nan)
-        return {"rmse": nothing, "mae": nothing}
-    square = (errors**2).mean(axis=1)
-    return {"rmse": np.sqrt(square), "mae": errors.mean(axis=1)}
+def _of_errors(sums: Floats) -> dict[str, Floats]:
+    """sums [n, 3]: rows, their squared errors, their errors."""
+    rows, squares, errors = sums.T
+    return {"rmse": np.sqrt(_share(squares, rows)), "mae": _share(errors, rows)}
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
@@ -162,25 +190,19 @@ def _share(part: Floats, whole: Floats) -> Floats:
 
 
 def _group(
-    name: str, rows: int, values: dict[str, Floats], spread: dict[str, Floats]
+    name: str,
+    rows: int,
+    values: dict[str, Floats],
+    spread: dict[str, Floats],
+    *,
+    task: Cells,
 ) -> dict[str, Any]:
+    most = math.inf if task == "regression" else 1.0
     return {
         "group": name,
         "rows": rows,
         "metrics": {
-            figure: _interval(float(value[0]), spread[figure])
+            figure: interval(float(value[0]), spread[figure], most=most)
             for figure, value in values.items()
         },
-    }
-
-
-def _interval(value: float, replicates: Floats) -> dict[str, float | None]:
-    known = replicates[np.isfinite(replicates)]
-    if not np.isfinite(value) or len(known) < 20:
-        return {"value": None, "low": None, "high": None}
-    low, high = np.quantile(known, (0.025, 0.975))
-    return {
-        "value": value,
-        "low": min(float(low), value),
-        "high": max(float(high), value),
     }

@@ -17,11 +17,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from privacyhub.engines.assess.noisy_counts import (
+    REPLICATES,
+    Binned,
+    NoisyCounts,
+    curves,
+    with_intervals,
+)
 from privacyhub.engines.dp.count_noise import laplace_counts
 from privacyhub.engines.dp.events import LaplaceEvent
 
 BINS = 20
-REPLICATES = 300
+BINARY_FIGURES = (
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "auc",
+    "average_precision",
+)
 
 Floats = NDArray[np.float64]
 
@@ -32,20 +46,22 @@ class ScoreHistogram:
 
     edges: [bins + 1], fixed before any row is read. counts: [classes, bins]; may be
     negative and fractional. deviation: the noise's standard deviation in each cell.
+    most_rows: of one unit.
     """
 
     edges: Floats
     counts: Floats
     deviation: float
     event: LaplaceEvent
+    most_rows: int = 1
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "edges": self.edges.tolist(),
-            "counts": self.counts.tolist(),
-            "deviation": self.deviation,
-            "event": self.event.to_dict(),
-        }
+    @property
+    def noisy(self) -> NoisyCounts:
+        return NoisyCounts(
+            counts=self.counts,
+            scale=self.deviation / math.sqrt(2),
+            most_rows=self.most_rows,
+        )
 
 
 def metrics_noise_multiplier(*, epsilon: float) -> float:
@@ -98,6 +114,7 @@ def noisy_score_histogram(
         counts=laplace_counts(exact, scale=scale).reshape(classes, bins),
         deviation=math.sqrt(2) * scale,
         event=LaplaceEvent(noise_multiplier=noise_multiplier, count=1),
+        most_rows=max_rows_per_unit,
     )
 
 
@@ -112,35 +129,20 @@ def released_metrics(
     The threshold is moved to the nearest bin edge. Every figure has an interval that
     includes the noise; figures without enough rows are None.
     """
-    edges, counts = histogram.edges, histogram.counts
+    edges, noisy = histogram.edges, histogram.noisy
     cut = int(np.argmin(np.abs(edges - positive_rate_threshold)))
-    names = ("accuracy", "precision", "recall", "f1", "auc", "average_precision")
-    values = _figures(counts, cut=cut)
-    spread = _replicated(histogram, cut=cut, replicates=replicates)
-    metrics: dict[str, dict[str, float | None]] = {}
-    for column, name in enumerate(names):
-        known = spread[:, column][np.isfinite(spread[:, column])]
-        # Basic bootstrap: the replicates are centred on the noisy figure.
-        metrics[name] = {"value": None, "low": None, "high": None}
-        if np.isfinite(values[column]) and len(known) > 20:
-            low, high = np.clip(np.quantile(known, (0.025, 0.975)), 0, 1)
-            metrics[name] = {
-                "value": float(np.clip(values[column], 0, 1)),
-                "low": float(low),
-                "high": float(high),
-            }
-    smooth = _cleaned(counts, histogram.deviation)
-    negatives, positives = smooth.sum(axis=1)
-    tp = np.append(0, np.cumsum(smooth[1, ::-1]))
-    fp = np.append(0, np.cumsum(smooth[0, ::-1]))
-    chosen = tp + fp
-    kept = chosen > 0
+    smooth = noisy.cleaned
     return {
         "task": "binary",
-        "rows": max(0, int(counts.sum())),
+        "rows": max(0, int(histogram.counts.sum())),
         "threshold": float(edges[cut]),
         "noise_deviation": histogram.deviation,
-        "metrics": metrics,
+        "metrics": with_intervals(
+            noisy,
+            lambda counts: binary_figures(counts, cut=cut),
+            names=BINARY_FIGURES,
+            replicates=replicates,
+        ),
         "confusion": {
             "labels": ["0", "1"],
             "counts": [
@@ -151,20 +153,21 @@ def released_metrics(
                 for k in (0, 1)
             ],
         },
-        "roc": {
-            "fpr": (fp / negatives).tolist() if negatives > 0 else [],
-            "tpr": (tp / positives).tolist() if positives > 0 else [],
-        },
-        "pr": {
-            "recall": (tp[kept] / positives).tolist() if positives > 0 else [],
-            "precision": (tp[kept] / chosen[kept]).tolist(),
-        },
-        "calibration": _calibration(smooth, edges, histogram.deviation),
+        **curves(
+            Binned(
+                cleaned=smooth,
+                middle=smooth,
+                drawn=list(noisy.replicates(replicates)),
+                deviation=histogram.deviation,
+                most_rows=histogram.most_rows,
+                edges=edges,
+            )
+        ),
     }
 
 
-def _figures(counts: Floats, *, cut: int) -> list[float]:
-    """Accuracy, precision, recall, F1, AUC and average precision of counts [2, bins].
+def binary_figures(counts: Floats, *, cut: int) -> list[float]:
+    """`BINARY_FIGURES` of counts [2, bins]; `cut`: the first bin that is positive.
 
     Noisy counts are used as they are: clipping each at zero would bias the sums.
     """
@@ -186,49 +189,3 @@ def _figures(counts: Floats, *, cut: int) -> list[float]:
         float(auc),
         float(average),
     ]
-
-
-def _cleaned(counts: Floats, deviation: float) -> Floats:
-    """Counts without negatives, each class scaled back to its noisy total."""
-    kept = np.where(counts > deviation, counts, np.maximum(counts, 0))
-    totals = np.maximum(counts.sum(axis=1), 0)
-    sums = kept.sum(axis=1)
-    scale = np.divide(totals, sums, out=np.zeros(2), where=sums > 0)
-    return kept * scale[:, None]
-
-
-def _replicated(histogram: ScoreHistogram, *, cut: int, replicates: int) -> Floats:
-    """Figures of histograms drawn from the noisy one, with fresh noise."""
-    # The figures are post-processing: their seed is no secret.
-    generator = np.random.default_rng(0)
-    means = _cleaned(histogram.counts, histogram.deviation)
-    drawn = generator.poisson(means, size=(replicates, *means.shape)).astype(np.float64)
-    drawn += generator.laplace(
-        scale=histogram.deviation / math.sqrt(2), size=drawn.shape
-    )
-    figures = np.array([_figures(one, cut=cut) for one in drawn])
-    centre = np.array(_figures(histogram.counts, cut=cut))
-    middle = np.array(_figures(means, cut=cut))
-    return figures - middle + centre
-
-
-def _calibration(
-    smooth: Floats, edges: Floats, deviation: float
-) -> list[dict[str, Any]]:
-    """Observed share a bin against its middle, for bins that stand above the noise."""
-    rows = []
-    for place in range(smooth.shape[1]):
-        inside = smooth[:, place].sum()
-        if inside > 3 * deviation:
-            share = smooth[1, place] / inside
-            error = np.hypot(deviation / inside, np.sqrt(share * (1 - share) / inside))
-            rows.append(
-                {
-                    "rows": round(float(inside)),
-                    "predicted": float((edges[place] + edges[place + 1]) / 2),
-                    "observed": float(share),
-                    "low": float(max(0.0, share - 1.96 * error)),
-                    "high": float(min(1.0, share + 1.96 * error)),
-                }
-            )
-    return rows

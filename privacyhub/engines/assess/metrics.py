@@ -2,16 +2,21 @@
 
 Everything here reads labels of private rows: the results stay with stewards and are
 labelled "not covered by the guarantee". What leaves them is `histogram`'s.
-Intervals are percentile bootstrap intervals over rows.
+Intervals are percentile bootstrap intervals over units. `units` [rows] is equal for
+rows of one unit and -1 without a key; None where each row is a unit.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from privacyhub.engines.assess.resampling import Units, resampled_weights
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +29,7 @@ def binary_metrics(
     scores: Floats,
     labels: NDArray[Any],
     *,
+    units: Units | None = None,
     threshold: float = 0.5,
     replicates: int = REPLICATES,
     seed: int = 0,
@@ -33,9 +39,12 @@ def binary_metrics(
     scores [rows] in [0, 1]; labels [rows], 1 positive, 0 negative; rows with another
     label are left out. A figure that does not exist (one class only) is None.
     """
-    scores, truth = _usable(scores, labels)
+    usable = _usable(scores, labels)
+    scores = np.asarray(scores, dtype=np.float64)[usable]
+    truth = np.asarray(labels)[usable] == 1
     order = np.argsort(-scores, kind="stable")
     scores, truth = scores[order], truth[order]
+    units = None if units is None else units[usable][order]
     ends = np.flatnonzero(np.diff(scores, append=-np.inf) != 0)
     ones = np.ones(len(scores))
 
@@ -52,7 +61,9 @@ def binary_metrics(
         "brier",
     )
     values = figures(ones)
-    intervals = _bootstrap(figures, rows=len(scores), replicates=replicates, seed=seed)
+    intervals = _bootstrap(
+        figures, rows=len(scores), units=units, replicates=replicates, seed=seed
+    )
     roc, pr = _curves(truth, ones, ends)
     predicted = scores >= threshold
     return {
@@ -78,6 +89,7 @@ def multiclass_metrics(
     labels: NDArray[Any],
     *,
     classes: Sequence[str],
+    units: Units | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -88,20 +100,21 @@ def multiclass_metrics(
     labels = np.asarray(labels, dtype=np.float64)
     usable = np.isfinite(labels) & np.isfinite(scores).all(axis=1)
     scores, codes = scores[usable], labels[usable].astype(np.int64)
+    units = None if units is None else units[usable]
     count = len(classes)
     predicted = scores.argmax(axis=1)
     cells = codes * count + predicted
 
+    rankings = [_Ranking.of(scores[:, k], codes == k) for k in range(count)]
+
     def figures(weights: Floats) -> list[float]:
         table = np.bincount(cells, weights=weights, minlength=count**2)
-        return _confusion_figures(table.reshape(count, count).astype(np.float64))
+        confusion = _confusion_figures(table.reshape(count, count).astype(np.float64))
+        return [*confusion, _mean([one.auc(weights) for one in rankings])]
 
-    names = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
-    ones = np.ones(len(codes))
-    result_metrics = _with_intervals(
-        names,
-        figures(ones),
-        _bootstrap(figures, rows=len(codes), replicates=replicates, seed=seed),
+    names = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_auc")
+    intervals = _bootstrap(
+        figures, rows=len(codes), units=units, replicates=replicates, seed=seed
     )
     per_class = []
     for code, name in enumerate(classes):
@@ -118,17 +131,11 @@ def multiclass_metrics(
                 "calibration": one["calibration"],
             }
         )
-    aucs = [c["auc"] for c in per_class if c["auc"] is not None]
-    result_metrics["macro_auc"] = {
-        "value": float(np.mean(aucs)) if aucs else None,
-        "low": None,
-        "high": None,
-    }
     counts = np.bincount(cells, minlength=count**2).reshape(count, count)
     return {
         "task": "multiclass",
         "rows": len(codes),
-        "metrics": result_metrics,
+        "metrics": _with_intervals(names, figures(np.ones(len(codes))), intervals),
         "confusion": {"labels": list(classes), "counts": counts.tolist()},
         "classes": per_class,
     }
@@ -138,6 +145,7 @@ def regression_metrics(
     predicted: Floats,
     truth: Floats,
     *,
+    units: Units | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -146,6 +154,7 @@ def regression_metrics(
     truth = np.asarray(truth, dtype=np.float64)
     usable = np.isfinite(predicted) & np.isfinite(truth)
     predicted, truth = predicted[usable], truth[usable]
+    units = None if units is None else units[usable]
     error = predicted - truth
 
     def figures(weights: Floats) -> list[float]:
@@ -168,7 +177,13 @@ def regression_metrics(
         "metrics": _with_intervals(
             ("rmse", "mae", "r2"),
             figures(np.ones(len(truth))),
-            _bootstrap(figures, rows=len(truth), replicates=replicates, seed=seed),
+            _bootstrap(
+                figures,
+                rows=len(truth),
+                units=units,
+                replicates=replicates,
+                seed=seed,
+            ),
         ),
         "scatter": {
             "truth": truth[kept].tolist(),
@@ -177,50 +192,10 @@ def regression_metrics(
     }
 
 
-def group_errors(
-    *,
-    predicted: NDArray[Any],
-    truth: NDArray[Any],
-    groups: NDArray[Any],
-    scores: Floats | None = None,
-) -> list[dict[str, Any]]:
-    """Error of each group with its number of rows, largest group first.
-
-    predicted and truth: class codes [rows]; the error is the share of wrong rows.
-    Numbers of float type are a regression: the error is the root mean square. With
-    `scores` of a binary model the group's AUC and selection rate are given too.
-    """
-    names = np.asarray(groups).astype(str)
-    rows = []
-    for name in np.unique(names):
-        inside = names == name
-        wrong = np.asarray(predicted)[inside]
-        right = np.asarray(truth)[inside]
-        if np.issubdtype(wrong.dtype, np.floating):
-            error = float(np.sqrt(np.mean((wrong - right) ** 2)))
-            deviation = None
-        else:
-            error = float(np.mean(wrong != right))
-            deviation = float(np.sqrt(error * (1 - error) / len(right)))
-        row: dict[str, Any] = {
-            "group": str(name),
-            "rows": int(inside.sum()),
-            "error": error,
-            "standard_error": deviation,
-        }
-        if scores is not None:
-            one = binary_metrics(scores[inside], right, replicates=0)
-            row["auc"] = one["metrics"]["auc"]["value"]
-            row["selection_rate"] = float(np.mean(wrong == 1))
-        rows.append(row)
-    return sorted(rows, key=lambda row: (-row["rows"], row["group"]))
-
-
-def _usable(scores: Floats, labels: NDArray[Any]) -> tuple[Floats, NDArray[np.bool_]]:
-    scores = np.asarray(scores, dtype=np.float64)
-    labels = np.asarray(labels, dtype=np.float64)
-    usable = np.isin(labels, (0.0, 1.0)) & np.isfinite(scores)
-    return scores[usable], labels[usable] == 1
+def _usable(scores: Floats, labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Rows with a score and a label of 0 or 1."""
+    known = np.isin(np.asarray(labels, dtype=np.float64), (0.0, 1.0))
+    return known & np.isfinite(np.asarray(scores, dtype=np.float64))
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -248,11 +223,7 @@ def _binary_figures(
     chosen = float(weights[predicted].sum())
     tn = negatives - (chosen - tp)
     fp_curve = all_curve - tp_curve
-    area = np.trapezoid if hasattr(np, "trapezoid") else np.trapz
-    auc = _ratio(
-        float(area(np.append(0, tp_curve), np.append(0, fp_curve))),
-        positives * negatives,
-    )
+    auc = _area(tp_curve, fp_curve)
     with np.errstate(invalid="ignore", divide="ignore"):
         precision_curve = np.where(all_curve > 0, tp_curve / all_curve, 1.0)
     average = _ratio(
@@ -268,6 +239,38 @@ def _binary_figures(
         average,
         _ratio(float((weights * (scores - truth) ** 2).sum()), total),
     ]
+
+
+def _area(tp: Floats, fp: Floats) -> float:
+    """AUC of positives and negatives above each of the falling thresholds."""
+    area = np.trapezoid if hasattr(np, "trapezoid") else np.trapz
+    below = float(area(np.append(0, tp), np.append(0, fp)))
+    return _ratio(below, float(tp[-1] * fp[-1])) if len(tp) else math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ranking:
+    """Rows in the order of their falling score. ends: the last of each equal score."""
+
+    order: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    truth: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, scores: Floats, truth: NDArray[np.bool_]) -> _Ranking:
+        order = np.argsort(-scores, kind="stable")
+        ends = np.flatnonzero(np.diff(scores[order], append=-np.inf) != 0)
+        return cls(order=order, ends=ends, truth=truth[order])
+
+    def auc(self, weights: Floats) -> float:
+        sorted_weights = weights[self.order]
+        tp = np.cumsum(sorted_weights * self.truth)[self.ends]
+        return _area(tp, np.cumsum(sorted_weights)[self.ends] - tp)
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _confusion_figures(table: Floats) -> list[float]:
@@ -289,23 +292,15 @@ def _bootstrap(
     figures: Callable[[Floats], list[float]],
     *,
     rows: int,
+    units: Units | None,
     replicates: int,
     seed: int,
 ) -> Floats | None:
-    """Figures of resampled rows, [replicates, figures]; None without replicates."""
+    """Figures of resampled units, [replicates, figures]; None without replicates."""
     if replicates == 0 or rows == 0:
         return None
-    generator = np.random.default_rng(seed)
-    return np.array(
-        [
-            figures(
-                np.bincount(generator.integers(rows, size=rows), minlength=rows).astype(
-                    np.float64
-                )
-            )
-            for _ in range(replicates)
-        ]
-    )
+    drawn = resampled_weights(rows=rows, units=units, replicates=replicates, seed=seed)
+    return np.array([figures(weights) for weights in drawn])
 
 
 def _with_intervals(

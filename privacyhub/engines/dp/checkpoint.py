@@ -29,7 +29,7 @@ class Checkpoint:
     arrays: Mapping[str, NDArray[np.float32]]
 
     def to_bytes(self) -> bytes:
-        tensors = {name: np.ascontiguousarray(a) for name, a in self.arrays.items()}
+        tensors = {name: np.asarray(a, order="C") for name, a in self.arrays.items()}
         return save(tensors | {_STEP: np.array([self.step], dtype=np.int64)})
 
 

@@ -39,8 +39,6 @@ from privacyhub.engines.dp.sampling import PoissonSampler  # noqa: E402
 from privacyhub.engines.dp.spec import TrainSpec  # noqa: E402
 from privacyhub.engines.prepare.encoding import EncodedTable  # noqa: E402
 
-_BLOCKS = 20
-
 
 def keras_layers(*, features: int, spec: TrainSpec) -> list[Any]:
     """The spec's network as Keras layers that end in logits."""
@@ -140,7 +138,7 @@ def train_dpsequential(
         lambda x, y, w: network.train_step((x, y[:, None], w)),
         input_signature=signature,
     )
-    block = -(-spec.steps // _BLOCKS)
+    block = spec.block
     start = done = _restore(network, resume_from) if resume_from else 0
     end = spec.steps if steps_limit is None else min(spec.steps, start + steps_limit)
     for first in range(start, end, block):

@@ -23,6 +23,7 @@ from privacyhub.engines.dp.architecture import (
 )
 
 MAX_STEPS = 1_000_000
+BLOCKS = 20  # of a run
 
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -125,6 +126,11 @@ class TrainSpec:
     @property
     def steps(self) -> int:
         return max(1, round(self.epochs * self.units / self.expected_batch))
+
+    @property
+    def block(self) -> int:
+        """Steps of one block: charged before it runs, saved after it."""
+        return math.ceil(self.steps / BLOCKS)
 
     def architecture(
         self, *, features: int, category_sizes: tuple[int, ...] = ()

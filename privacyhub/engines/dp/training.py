@@ -39,7 +39,6 @@ from privacyhub.engines.dp.sampling import (
 from privacyhub.engines.dp.spec import TrainSpec
 from privacyhub.engines.prepare.encoding import EncodedTable
 
-BLOCKS = 20
 _MAX_STEPS_A_CALL = 64
 _MAX_CHUNK_BYTES = 24_000_000
 _LOSSES = "losses"  # of a checkpoint; empty with privacy
@@ -172,7 +171,7 @@ class _Loop:
         self._architecture = spec.architecture(
             features=data.features.shape[1], category_sizes=data.category_sizes
         )
-        self._block = math.ceil(spec.steps / BLOCKS)
+        self._block = spec.block
         row_bytes = 4 * (data.features.shape[1] + data.ids.shape[1] + 3)
         lanes = lanes_of(sampler)
         width = sampler.width(multiple=8 * lanes)

@@ -35,6 +35,8 @@ SMALLEST = 1e-3
 DECADES = 13
 FIRST_YEAR, LAST_YEAR = 1850, 2150
 KNOTS = 12
+MOST_KNOTS = 2 * KNOTS  # both bounds, and KNOTS - 1 quantiles twice
+MOST_NAMES = 10_000
 _EPOCH = date(1970, 1, 1)
 # A bin counts as occupied from this many standard deviations of the noise.
 _OCCUPIED = 4.0
@@ -86,7 +88,8 @@ def dp_column_statistics(
     noise_multiplier: standard deviation a column, in units of `max_rows_per_unit`.
     delta_share: the additive delta that all category columns may take together.
     The result has the same columns whatever the rows hold; a category column's domain
-    may come out empty, and then only "unknown" and "missing" are left of it.
+    may come out empty, and then only "unknown" and "missing" are left of it. It holds
+    at most the `MOST_NAMES` names of the largest noisy counts.
     """
     if not 0 < delta_share < 1:
         raise ValueError("The delta share must lie between 0 and 1.")
@@ -142,11 +145,14 @@ def _category(
         deviation=deviation, delta=delta, max_rows_per_unit=max_rows_per_unit
     )
     noisy = noisy_counts(counted["rows"].to_numpy(), deviation=deviation)
-    kept = sorted(
-        name for name, count in zip(names, noisy, strict=True) if count > threshold
-    )
+    kept = [
+        (-count, name)
+        for name, count in zip(names, noisy.tolist(), strict=True)
+        if count > threshold
+    ]
+    fullest = sorted(name for _, name in sorted(kept)[:MOST_NAMES])
     return ColumnSpec(
-        name=series.name, kind="category", categories=tuple(kept), source="dp"
+        name=series.name, kind="category", categories=tuple(fullest), source="dp"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -70,15 +69,6 @@ class QuickEngine:
             encoder=data.encoder,
             **told,
         )
-
-
-@pytest.fixture(autouse=True)
-def _no_heartbeat(settings: Any) -> None:
-    """Its thread sees no row that the test's transaction holds: the job would be stale.
-
-    On a busy machine a job of a test may well run for longer than the first beat.
-    """
-    settings.JOB_HEARTBEAT = timedelta(hours=1)
 
 
 @pytest.fixture

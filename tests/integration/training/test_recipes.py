@@ -10,9 +10,12 @@ from privacyhub.datasets import services as datasets
 from privacyhub.datasets import tables
 from privacyhub.datasets.errors import DataError
 from privacyhub.engines.dp.accounting import epsilon
+from privacyhub.engines.prepare.encoding import MAX_ONE_HOT, ColumnSpec, Encoder
+from privacyhub.engines.prepare.statistics import MOST_KNOTS, MOST_NAMES
 from privacyhub.governance.ledger import LedgerError
 from privacyhub.governance.models import Reservation
-from privacyhub.training import plans, recipes, services
+from privacyhub.training import fitting, plans, recipes, services
+from privacyhub.training.recipe_settings import SettingError
 
 IDENTIFIERS = {"name", "email", "phone", "record_number"}
 
@@ -58,6 +61,84 @@ def test_bad_request_is_refused_and_nothing_is_held(
     assert refused.value.code == code
     assert refused.value.status in {400, 409}
     assert not Reservation.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "setting"),
+    [
+        # Found names may be 10,000 of a column: each takes a row of weights.
+        ({"settings": {"embedding_width": 256, "hidden": [4096] * 2}}, "hidden"),
+        ({"settings": {"hidden": [4096] * 3}}, "hidden"),
+        ({"tuning": {"space": {"hidden": [[8], [4096] * 3]}}}, "hidden"),
+        ({"settings": {"implementation": "dpsequential"}}, "implementation"),
+        (
+            {"settings": {"implementation": "dpsequential", "ema": 0.9}},
+            "ema",
+        ),
+        (
+            {"settings": {"implementation": "dpsequential", "schedule": "linear"}},
+            "schedule",
+        ),
+        (
+            {"settings": {"implementation": "dpsequential", "class_weights": [1, 2]}},
+            "class_weights",
+        ),
+    ],
+)
+def test_network_that_statistics_could_make_too_large_is_refused(
+    register_version: Any, asked: dict[str, Any], setting: str
+) -> None:
+    with pytest.raises(SettingError) as refused:
+        priced(register_version, asked)
+    assert refused.value.setting == setting
+    assert not Reservation.objects.exists()
+
+
+@pytest.mark.parametrize(("values", "fits"), [(64, True), (65, False)])
+def test_dpsequential_is_for_declared_domains_that_need_no_embedding(
+    register_version: Any, steward: Any, values: int, fits: bool
+) -> None:
+    names = [f"job {k}" for k in range(values)]
+    datasets.set_columns(
+        version=register_version,
+        changes={"occupation": {"categories": names}},
+        by=steward,
+    )
+    asked = {
+        "features": ["occupation", "creatinine"],
+        "settings": {"implementation": "dpsequential"},
+    }
+    if fits:
+        assert priced(register_version, asked).plan.spec.implementation
+        return
+    with pytest.raises(SettingError, match="occupation"):
+        priced(register_version, asked)
+
+
+def test_widest_network_is_what_the_encoder_would_make(register_version: Any) -> None:
+    recipe = recipes.build(version=register_version, request={})
+    spec = services.price(version=register_version, recipe=recipe).plan.spec
+    for names in (MAX_ONE_HOT, MOST_NAMES):
+        columns = [_at_its_widest(column, names=names) for column in recipe.columns]
+        encoder = Encoder(columns)
+        table = (len(encoder.feature_names), encoder.category_sizes)
+        largest = fitting.widest(
+            recipe=recipe, spec=spec, many_names=names == MOST_NAMES
+        )
+        sizes = tuple(embedding.size for embedding in largest.embeddings)
+        assert (largest.features, sizes) == table
+
+
+def _at_its_widest(column: Any, *, names: int) -> ColumnSpec:
+    if column.kind == "category":
+        domain = column.categories or tuple(str(k) for k in range(names))
+        return ColumnSpec(name=column.name, kind="category", categories=domain)
+    if column.kind == "boolean":
+        return ColumnSpec(name=column.name, kind="boolean")
+    knots = tuple(float(k) for k in range(MOST_KNOTS))
+    return ColumnSpec(
+        name=column.name, kind=column.kind, lower=0, upper=knots[-1], knots=knots
+    )
 
 
 def test_unset_target_is_refused(register_version: Any) -> None:

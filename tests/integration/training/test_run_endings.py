@@ -107,7 +107,7 @@ def test_training_side_without_a_unit_trains_on_noise(
     monkeypatch.setattr("privacyhub.training.rows.coins", all_fall(held_out=True))
     settings = {"implementation": implementation, "epochs": 1, "hidden": []}
     state, code, message, assessed, *_, steps, _, spent, reserved, _ = ended(
-        register("1e300"), settings=settings
+        register("1e300"), features=["creatinine", "sodium"], settings=settings
     )
     assert (state, code, message, assessed) == ("succeeded", "", "", "succeeded")
     run = TrainingRun.objects.get()

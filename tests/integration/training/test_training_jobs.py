@@ -69,7 +69,10 @@ def test_training_by_the_engine_costs_what_was_planned(
 def test_training_by_dpsequential_costs_what_was_planned(
     submit: Callable[..., Any], run_jobs: RUN, register_version: Any
 ) -> None:
-    run = submit(settings={"implementation": "dpsequential", "epochs": 2})
+    run = submit(
+        features=["creatinine", "sodium"],
+        settings={"implementation": "dpsequential", "epochs": 2},
+    )
     run_jobs()
     run.job.refresh_from_db()
     assert run.job.state == "succeeded", run.job.trace or run.job.message

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.urls import reverse
 from django.utils import timezone
 
 from jobs.models import Job
-from privacyhub.datasets import tables
+from privacyhub.datasets import services, tables
+from privacyhub.governance.models import Right
 from privacyhub.training.models import TrainingDraft, TrainingRun
 
 
@@ -63,7 +65,10 @@ def test_draft_survives_a_closed_tab(
 
 
 def test_bad_settings_are_told_at_their_field(
-    steward: Any, client_for: Callable[[Any], Any], address: Callable[[int], str]
+    steward: Any,
+    client_for: Callable[[Any], Any],
+    address: Callable[[int], str],
+    register_version: Any,
 ) -> None:
     client = client_for(steward)
     client.post(address(1), {"features": FEATURES})
@@ -78,6 +83,7 @@ def test_bad_settings_are_told_at_their_field(
         ("hidden", '[{"type": "lambda"}]', "only dense layers"),
         ("hidden", "[64", "not JSON"),
         ("class_weights", "1 2 3", "one weight a class"),
+        ("class_weights", "1 x", "separated by blanks"),
         ("ema", "1", r"\[0, 1\)"),
         ("clip_norm", "-1", "must be positive"),
         ("search_learning_rate", "-1", "cannot be"),
@@ -87,6 +93,10 @@ def test_bad_settings_are_told_at_their_field(
         assert answer.status_code == 200, name
         errors = " ".join(answer.context["form"].errors.get(name, []))
         assert re.search(words, errors), (name, answer.context["form"].errors)
+    for fragment in ("train_price", "train_curve"):
+        url = reverse(f"web:{fragment}", args=[register_version.pk])
+        answer = client.post(url, PRIVACY | {"class_weights": "1 x"})
+        assert answer.status_code == 200, fragment
     reason = client.post(address(3), PRIVACY | {"privacy": "none", "reason": "why"})
     assert reason.url == address(4)
     assert not Job.objects.filter(kind="train").exists()
@@ -198,6 +208,32 @@ def test_review_over_the_cap_charges_nothing(
     assert answer.status_code == 409
     assert "cap" in answer.content.decode()
     assert not TrainingRun.objects.exists()
+
+
+def test_submission_of_another_user_leads_to_a_run_of_ones_own(
+    steward: Any,
+    other_steward: Any,
+    client_for: Callable[[Any], Any],
+    address: Callable[[int], str],
+    register_version: Any,
+) -> None:
+    services.share(
+        target=register_version.dataset,
+        user=other_steward,
+        right=Right.MANAGE,
+        by=steward,
+    )
+    sent = {"submission": str(uuid4())}
+    for user in (steward, other_steward):
+        client = client_for(user)
+        client.post(address(1), {"features": FEATURES})
+        client.post(address(2), TARGET)
+        client.post(address(3), PRIVACY)
+        first = client.post(address(4), sent)
+        run = TrainingRun.objects.get(owner=user)
+        assert first.url == reverse("web:job", args=[run.job_id])
+        assert client.post(address(4), sent).url == first.url
+    assert TrainingRun.objects.count() == 2
 
 
 def test_wizard_is_for_those_who_manage_the_data(

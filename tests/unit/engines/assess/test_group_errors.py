@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from privacyhub.engines.assess.group_errors import (
 )
 
 NAMES = ("a", "b")
+ROWS_OF = ("predicted", "truth", "groups")
 
 
 @pytest.fixture
@@ -100,3 +103,56 @@ def test_group_lost_in_the_noise_has_no_released_figure(binary):
     assert told[0]["metrics"]["error"]["value"] is not None
     if told[1]["rows"] < 3 * 100 * 8**0.5:  # but for 1 draw in 700
         assert told[1]["metrics"]["error"]["value"] is None
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_interval_is_over_units_and_not_over_their_rows(binary, task):
+    asked = {name: value[:600] for name, value in binary.items() if name in ROWS_OF}
+    asked |= {"names": NAMES, "task": task}
+    copied = asked | {name: np.repeat(asked[name], 4) for name in ROWS_OF}
+    once = exact_group_errors(**asked)
+    units = np.repeat(np.arange(600), 4)
+    together = exact_group_errors(**copied, units=units)
+    apart = exact_group_errors(**copied)
+    for one, same, narrow in zip(once, together, apart, strict=True):
+        assert same["rows"] == 4 * one["rows"]
+        for name, figure in one["metrics"].items():
+            assert same["metrics"][name] == pytest.approx(figure, rel=1e-9)
+            width = figure["high"] - figure["low"]
+            found = narrow["metrics"][name]
+            assert found["high"] - found["low"] < 0.7 * width
+
+
+def test_regression_of_many_rows_takes_memory_for_one_resample():
+    generator = np.random.default_rng(4)
+    rows = 50_000
+    truth = generator.uniform(0, 50, rows)
+    tracemalloc.start()
+    exact_group_errors(
+        predicted=truth + 1,
+        truth=truth,
+        groups=generator.integers(0, 2, rows),
+        names=NAMES,
+        task="regression",
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30 * 8 * rows
+
+
+def test_noisy_counts_below_zero_take_part_in_a_share(monkeypatch):
+    """Clipping each at zero would raise the error of a rare mistake."""
+    noisy = np.array([980.0, 40.0, -20.0, 0.0] + 8 * [0.0])
+    monkeypatch.setattr(
+        "privacyhub.engines.assess.group_errors.laplace_counts",
+        lambda exact, *, scale: noisy,
+    )
+    told = released_group_errors(
+        predicted=np.zeros(1),
+        truth=np.zeros(1),
+        groups=np.zeros(1, dtype=np.int64),
+        names=NAMES,
+        task="binary",
+        noise_multiplier=1,
+    )
+    assert told[0]["metrics"]["error"]["value"] == pytest.approx(20 / 1000)

@@ -86,6 +86,38 @@ def test_released_accuracy_and_confusion_are_close() -> None:
     json.dumps(result, allow_nan=False)
 
 
+def test_curves_have_bands_that_hold_the_exact_ones() -> None:
+    scores, labels = scored()
+    held = points = 0
+    for _ in range(10):
+        histogram = noisy_score_histogram(scores, labels, noise_multiplier=5.0)
+        roc = released_metrics(histogram, replicates=100)["roc"]
+        thresholds = histogram.edges[::-1]
+        exact = [(scores[labels == 1] >= edge).mean() for edge in thresholds]
+        for low, value, high, truth in zip(
+            roc["low"], roc["tpr"], roc["high"], exact, strict=True
+        ):
+            assert 0 <= low <= value <= high <= 1
+            held += low <= truth <= high
+            points += 1
+        middle = len(thresholds) // 2
+        assert roc["high"][middle] - roc["low"][middle] > 0.01
+    assert held >= 0.85 * points
+
+
+def test_interval_widens_with_the_rows_that_a_unit_may_bring() -> None:
+    scores, labels = scored(20_000)
+    widths = []
+    for rows in (1, 9):
+        # The noise of a cell is the same: it is scaled by the rows of a unit.
+        histogram = noisy_score_histogram(
+            scores, labels, noise_multiplier=0.9 / rows, max_rows_per_unit=rows
+        )
+        auc = released_metrics(histogram)["metrics"]["auc"]
+        widths.append(auc["high"] - auc["low"])
+    assert widths[1] == pytest.approx(3 * widths[0], rel=0.3)
+
+
 def test_noise_grows_with_the_rows_of_a_unit() -> None:
     one = noisy_score_histogram(*scored(100), noise_multiplier=3.0)
     four = noisy_score_histogram(

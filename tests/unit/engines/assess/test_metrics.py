@@ -9,7 +9,6 @@ from sklearn import metrics as reference
 
 from privacyhub.engines.assess.metrics import (
     binary_metrics,
-    group_errors,
     multiclass_metrics,
     regression_metrics,
 )
@@ -104,6 +103,8 @@ def test_multiclass_metrics_equal_scikit_learns() -> None:
     assert values["macro_auc"] == pytest.approx(
         reference.roc_auc_score(codes, scores, multi_class="ovr")
     )
+    macro = result["metrics"]["macro_auc"]
+    assert macro["low"] < macro["value"] < macro["high"]
     np.testing.assert_array_equal(
         result["confusion"]["counts"], reference.confusion_matrix(codes, predicted)
     )
@@ -124,15 +125,39 @@ def test_regression_metrics_equal_scikit_learns() -> None:
     )
 
 
-def test_error_of_each_group_has_its_number_of_rows() -> None:
-    rows = group_errors(
-        predicted=np.array([1, 1, 0, 0, 1]),
-        truth=np.array([1, 0, 0, 0, 1]),
-        groups=np.array(["x", "x", "x", "y", "y"]),
-        scores=np.array([0.9, 0.8, 0.1, 0.2, 0.7]),
-    )
-    assert [(r["group"], r["rows"]) for r in rows] == [("x", 3), ("y", 2)]
-    assert rows[0]["error"] == pytest.approx(1 / 3)
-    assert rows[1]["error"] == 0
-    assert rows[1]["auc"] == 1
-    assert rows[0]["selection_rate"] == pytest.approx(2 / 3)
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_interval_is_over_units_and_not_over_their_rows(task: str) -> None:
+    generator = np.random.default_rng(3)
+    rows, copies = 300, 5
+
+    def told(repeated: int, units: bool) -> dict[str, dict[str, float]]:
+        own = np.repeat(np.arange(rows), repeated) if units else None
+        if task == "binary":
+            scores, labels = (np.repeat(one, repeated) for one in scored(rows))
+            return binary_metrics(scores, labels, units=own)["metrics"]
+        codes = np.repeat(classes, repeated)
+        if task == "regression":
+            guesses = np.repeat(numbers, repeated)
+            return regression_metrics(guesses, codes, units=own)["metrics"]
+        shares = np.repeat(probabilities, repeated, axis=0)
+        names = ("a", "b", "c")
+        return multiclass_metrics(shares, codes, classes=names, units=own)["metrics"]
+
+    classes = generator.integers(3, size=rows).astype(float)
+    numbers = classes + generator.normal(size=rows)
+    probabilities = generator.dirichlet(np.ones(3), size=rows)
+    once, again = told(1, units=True), told(copies, units=True)
+    narrow = told(copies, units=False)
+    for name, figure in once.items():
+        assert again[name] == pytest.approx(figure, rel=1e-9), name
+        width = figure["high"] - figure["low"]
+        assert narrow[name]["high"] - narrow[name]["low"] < 0.6 * width, name
+
+
+def test_rows_without_a_key_are_units_of_their_own() -> None:
+    scores, labels = scored(400)
+    apart = binary_metrics(scores, labels, units=np.full(400, -1))["metrics"]
+    assert apart == binary_metrics(scores, labels)["metrics"]
+    together = binary_metrics(scores, labels, units=np.zeros(400, dtype=np.int64))
+    auc = together["metrics"]["auc"]
+    assert auc["low"] == auc["high"] == auc["value"]

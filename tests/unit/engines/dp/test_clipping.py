@@ -148,42 +148,72 @@ def test_squares_that_are_known_give_the_same_sum() -> None:
     assert np.linalg.norm(known - expected) <= 1e-6 * np.linalg.norm(expected)
 
 
-def test_clipped_sum_equals_the_registry() -> None:
-    arrays = setting("binary", 1, (16, 8), ((7, 3),), 1)
-    arrays["row_weight"][:] = 1
-    keras = tf.keras
-    dense_in = keras.Input([6])
-    id_in = keras.Input([], dtype=tf.int32)
-    table = keras.layers.Embedding(7, 3)
-    layers = [
-        keras.layers.Dense(16, "tanh"),
-        keras.layers.Dense(8, "tanh"),
-        keras.layers.Dense(1),
+def keras_model(arrays, hidden):
+    """The setting's network in Keras, and its variables as the flat vector has them."""
+    layers, architecture = tf.keras.layers, arrays["architecture"]
+    weights = architecture.unpack(arrays["vector"])
+    dense_in = tf.keras.Input([6])
+    ids_in = [tf.keras.Input([], dtype=tf.int32) for _ in architecture.embeddings]
+    tables = [layers.Embedding(e.size, e.width) for e in architecture.embeddings]
+    parts = [dense_in, *(table(i) for table, i in zip(tables, ids_in, strict=True))]
+    values = layers.Concatenate()(parts) if tables else dense_in
+    dense = [
+        *(layers.Dense(width, architecture.activation) for width in hidden),
+        layers.Dense(architecture.outputs),
     ]
-    values = keras.layers.Concatenate()([dense_in, table(id_in)])
-    for layer in layers:
+    for layer in dense:
         values = layer(values)
-    model = keras.Model([dense_in, id_in], values)
-    model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
-    weights = arrays["architecture"].unpack(arrays["vector"])
-    table.set_weights([weights["embedding_0/table"]])
-    for k, layer in enumerate(layers):
+    for k, table in enumerate(tables):
+        table.set_weights([weights[f"embedding_{k}/table"]])
+    for k, layer in enumerate(dense):
         layer.set_weights([weights[f"dense_{k}/kernel"], weights[f"dense_{k}/bias"]])
-    inputs = [tf.constant(arrays["features"]), tf.constant(arrays["ids"][:, 0])]
-    target = tf.constant(arrays["target"])[:, None]
+    model = tf.keras.Model([dense_in, *ids_in], values)
+    variables = [v for layer in (*tables, *dense) for v in layer.variables]
+    return model, variables
+
+
+REGISTRY_LOSSES = {
+    "binary": lambda y, z: tf.nn.sigmoid_cross_entropy_with_logits(y, z[:, 0]),
+    "multiclass": lambda y, z: tf.nn.sparse_softmax_cross_entropy_with_logits(
+        tf.cast(y, tf.int32), z
+    ),
+    "regression": lambda y, z: 0.5 * tf.square(z[:, 0] - y),
+}
+
+
+@pytest.mark.parametrize(("task", "outputs", "hidden", "embeddings", "rows"), CASES)
+def test_clipped_sum_equals_the_registry(
+    task, outputs, hidden, embeddings, rows
+) -> None:
+    """A unit of m rows is a microbatch, whose loss is the mean over them."""
+    arrays = setting(task, outputs, hidden, embeddings, rows)
+    arrays["row_weight"][:] = 1 / rows
+    model, variables = keras_model(arrays, hidden)
+    loss, target = REGISTRY_LOSSES[task], tf.constant(arrays["target"])
+    inputs = [
+        tf.constant(arrays["features"]),
+        *(tf.constant(column) for column in arrays["ids"].T),
+    ]
     norms = clip_grads.compute_gradient_norms(
-        model, layer_registry.make_default_layer_registry(), inputs, target
+        model,
+        layer_registry.make_default_layer_registry(),
+        inputs,
+        target,
+        per_example_loss_fn=lambda y, z, weights: loss(y, z),
+        num_microbatches=len(target) // rows if rows > 1 else None,
     )
+    clip = float(np.median(norms))  # half of the units are clipped
     with tf.GradientTape() as tape:
-        losses = tf.nn.sigmoid_cross_entropy_with_logits(target, model(inputs))[:, 0]
-        scaled = tf.reduce_sum(losses * clip_grads.compute_clip_weights(0.3, norms))
-    gradients = tape.gradient(
-        scaled, [table.variables[0], *(v for d in layers for v in d.variables)]
-    )
+        losses = tf.reshape(loss(target, model(inputs)), [-1, rows])
+        scaled = tf.reduce_sum(
+            tf.reduce_mean(losses, axis=1)
+            * clip_grads.compute_clip_weights(clip, norms)
+        )
+    gradients = tape.gradient(scaled, variables)
     expected = np.concatenate(
         [tf.convert_to_tensor(g).numpy().ravel() for g in gradients]
     )
-    got = ours(arrays, task="binary", clip=0.3, rows_per_unit=1)
+    got = ours(arrays, task=task, clip=clip, rows_per_unit=rows)
     assert np.linalg.norm(got - expected) <= 2e-6 * np.linalg.norm(expected)
 
 

@@ -71,3 +71,40 @@ def test_reference_refuses_what_it_does_not_cover() -> None:
     for changes in ({"ema": 0.9}, {"class_weights": (1.0, 2.0)}):
         with pytest.raises(ValueError, match="DPSequential"):
             run(data, replace(SPEC, **changes))
+
+
+def test_resumed_reference_goes_on_with_fresh_noise() -> None:
+    """Without a gradient the weights move by the noise alone."""
+    data = bare_table(np.full((600, 300), np.nan), np.ones(600))
+    kept: list[bytes] = []
+    blocks: list[int] = []
+
+    def going_on(steps_limit: int | None = None) -> np.ndarray:
+        model = train_dpsequential(
+            data,
+            spec=SPEC,
+            noise_multiplier=1.0,
+            on_block=lambda start, steps: blocks.append(start),
+            resume_from=kept[0],
+            steps_limit=steps_limit,
+        )
+        return model.weights["dense_0/kernel"].ravel()
+
+    whole = train_dpsequential(
+        data,
+        spec=SPEC,
+        noise_multiplier=1.0,
+        on_block=lambda start, steps: None,
+        on_checkpoint=lambda step, content: kept.append(content),
+    )
+    start = going_on(steps_limit=0)
+    assert blocks == []
+    noise = [going_on() - start for _ in range(2)]
+    assert blocks[0] == SPEC.block
+    noise.append(whole.weights["dense_0/kernel"].ravel() - start)
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        # 4.9 standard deviations: one in a million by chance.
+        correlation = np.corrcoef(noise[first], noise[second])[0, 1]
+        assert abs(correlation) < 4.9 / 300**0.5
+    spread = (SPEC.steps - SPEC.block) * (1.0 / SPEC.expected_batch) ** 2
+    assert np.mean(noise[0] ** 2) == pytest.approx(spread, rel=0.5)

@@ -12,6 +12,13 @@ from privacyhub.engines.prepare.encoding import bare_table
 
 tf = pytest.importorskip("tensorflow")
 
+from privacyhub.engines.dp import training  # noqa: E402
+from privacyhub.engines.dp.compiled import compiled_steps  # noqa: E402
+from privacyhub.engines.dp.optimizers import (  # noqa: E402
+    OptimizerState,
+    apply_gradient,
+)
+from privacyhub.engines.dp.sampling import PoissonSampler  # noqa: E402
 from privacyhub.engines.dp.training import train, train_plain  # noqa: E402
 
 SIGNIFICANCE = 1e-6
@@ -352,3 +359,80 @@ def test_layer_that_mixes_rows_is_refused() -> None:
 
 def test_spec_survives_json() -> None:
     assert TrainSpec.from_dict(SPEC.to_dict()) == SPEC
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """The compiled functions of the runs of a test."""
+    made = []
+
+    def kept(**asked):
+        made.append(compiled_steps(**asked))
+        return made[-1]
+
+    monkeypatch.setattr(training, "compiled_steps", kept)
+    return made
+
+
+def test_run_is_traced_once(compiled) -> None:
+    charged_blocks(replace(SPEC, epochs=10))
+    assert compiled[0].experimental_get_tracing_count() == 1
+
+
+def test_bucket_that_grows_is_traced_once_more(compiled, monkeypatch) -> None:
+    """From the third call on every batch holds all units, far wider than drawn for."""
+    draw, calls = PoissonSampler.draw, []
+
+    def wider(self, steps):
+        calls.append(steps)
+        if len(calls) < 3:
+            return draw(self, steps)
+        every = PoissonSampler(units=self.units, sampling_probability=1.0)
+        return draw(every, steps)
+
+    monkeypatch.setattr(PoissonSampler, "draw", wider)
+    model, _ = charged_blocks(replace(SPEC, epochs=10))
+    assert len(calls) > 4
+    assert model.steps_run == replace(SPEC, epochs=10).steps
+    assert compiled[0].experimental_get_tracing_count() == 2
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_optimizer_equals_that_of_keras(optimizer) -> None:
+    spec = replace(SPEC, optimizer=optimizer, momentum=0.8, ema=0.0)
+    generator = np.random.default_rng(5)
+    start = generator.normal(size=20).astype(np.float32)
+    kinds = {
+        "adam": lambda: tf.keras.optimizers.Adam(0.05),
+        "sgd": lambda: tf.keras.optimizers.SGD(0.05, momentum=0.8),
+    }
+    reference = kinds[optimizer]()
+    variable = tf.Variable(start)
+    zeros = tf.zeros([20])
+    state = OptimizerState(tf.constant(start), zeros, zeros, zeros)
+    for step in range(30):
+        gradient = tf.constant(generator.normal(size=20).astype(np.float32))
+        reference.apply_gradients([(gradient, variable)])
+        state = apply_gradient(
+            state=state,
+            gradient=gradient,
+            rate=tf.constant(0.05),
+            step=tf.constant(float(step)),
+            spec=spec,
+        )
+    np.testing.assert_allclose(state.weights, variable.numpy(), rtol=2e-4, atol=2e-5)
+
+
+def test_learning_rate_follows_its_schedule() -> None:
+    rates = {
+        schedule: [
+            replace(SPEC, schedule=schedule, learning_rate=2.0).learning_rate_at(step)
+            for step in (0, SPEC.steps // 4, SPEC.steps // 2, SPEC.steps)
+        ]
+        for schedule in ("constant", "linear", "cosine")
+    }
+    assert SPEC.steps % 4 == 0
+    assert rates["constant"] == [2.0] * 4
+    assert rates["linear"] == pytest.approx([2.0, 1.525, 1.05, 0.1])
+    quarter = 2 * (0.05 + 0.95 * (1 + 0.5**0.5) / 2)
+    assert rates["cosine"] == pytest.approx([2.0, quarter, 1.05, 0.1])

@@ -10,6 +10,7 @@ from scipy import stats
 
 from privacyhub.engines.dp.accounting import epsilon
 from privacyhub.engines.dp.count_noise import noisy_counts
+from privacyhub.engines.prepare import statistics
 from privacyhub.engines.prepare.statistics import (
     dp_column_statistics,
     name_threshold,
@@ -50,6 +51,12 @@ KINDS = {
 def found(table: pl.DataFrame, **options):
     options = {"noise_multiplier": 40.0, "delta_share": 1e-7} | options
     return dp_column_statistics(table, KINDS, **options)
+
+
+def test_domain_keeps_the_names_of_the_largest_counts(monkeypatch) -> None:
+    monkeypatch.setattr(statistics, "MOST_NAMES", 2)
+    city = found(frame()).columns[3]
+    assert city.categories == ("A", "B")
 
 
 def test_bounds_and_domain_are_found() -> None:

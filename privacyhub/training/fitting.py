@@ -1,0 +1,104 @@
+"""What a recipe may ask of a network, checked before anything is charged.
+
+DP statistics tell the width of a column only once they were paid for. So a network is
+refused by the widest that they could make it: a category column is one mark a name or,
+above `MAX_ONE_HOT` names, an embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from privacyhub.engines.dp.architecture import Architecture
+from privacyhub.engines.dp.spec import TrainSpec
+from privacyhub.engines.prepare.encoding import MAX_ONE_HOT, default_knots
+from privacyhub.engines.prepare.statistics import MOST_KNOTS, MOST_NAMES
+from privacyhub.training.recipe_settings import SettingError
+from privacyhub.training.recipe_spec import InputColumn, RecipeSpec
+from privacyhub.training.tuning import checked_space
+
+_BOOLEAN_WIDTH = 3  # false, true, missing
+
+
+def require_fits(*, recipe: RecipeSpec, spec: TrainSpec) -> None:
+    """Refuse a network that cannot be built or that the chosen loop cannot train.
+
+    Raises SettingError; DataError for a value of the search that cannot be.
+    """
+    for tried in _tried(recipe, spec):
+        for many_names in (False, True):
+            widest(recipe=recipe, spec=tried, many_names=many_names)
+    if spec.implementation == "dpsequential":
+        _require_dpsequential(recipe, spec)
+
+
+def widest(*, recipe: RecipeSpec, spec: TrainSpec, many_names: bool) -> Architecture:
+    """The largest network that the recipe's columns can make.
+
+    many_names: of the category columns whose names are not declared, each has as many
+    as statistics keep, rather than as many as still get a mark each. Raises
+    SettingError where the network has too many weights.
+    """
+    found = MOST_NAMES if many_names else MAX_ONE_HOT
+    names = [
+        len(column.categories) or found
+        for column in recipe.columns
+        if column.kind == "category"
+    ]
+    others = sum(_width(c) for c in recipe.columns if c.kind != "category")
+    try:
+        return spec.architecture(
+            features=others + sum(n + 2 for n in names if n <= MAX_ONE_HOT),
+            category_sizes=tuple(n + 2 for n in names if n > MAX_ONE_HOT),
+        )
+    except ValueError as error:
+        raise SettingError(
+            f"{error} With these columns it could have more: choose narrower hidden "
+            "layers or fewer columns, or declare the values of category columns.",
+            setting="hidden",
+        ) from error
+
+
+def _tried(recipe: RecipeSpec, spec: TrainSpec) -> Iterator[TrainSpec]:
+    """The spec with each of the hidden layers that the run may train."""
+    yield spec
+    if recipe.tuning:
+        choices = checked_space(recipe.tuning, spec=spec).choices
+        for hidden in choices.get("hidden", ()):
+            yield replace(spec, hidden=hidden)
+
+
+def _width(column: InputColumn) -> int:
+    """Features of a column that is no category: position, knots, missing."""
+    if column.kind == "boolean":
+        return _BOOLEAN_WIDTH
+    if column.lower is None or column.upper is None:
+        return MOST_KNOTS + 2
+    return len(default_knots(column.lower, column.upper)) + 2
+
+
+def _require_dpsequential(recipe: RecipeSpec, spec: TrainSpec) -> None:
+    if spec.class_weights is not None:
+        raise SettingError(
+            "TensorFlow Privacy's DPSequential takes no class weights.",
+            setting="class_weights",
+        )
+    if spec.schedule != "constant":
+        raise SettingError(
+            "TensorFlow Privacy's DPSequential trains at a constant learning rate.",
+            setting="schedule",
+        )
+    if spec.ema:
+        raise SettingError(
+            "TensorFlow Privacy's DPSequential has no averaged weights.", setting="ema"
+        )
+    for column in recipe.columns:
+        names = len(column.categories)
+        if column.kind == "category" and not 1 <= names <= MAX_ONE_HOT:
+            raise SettingError(
+                "TensorFlow Privacy's DPSequential is offered where each category "
+                f"column has at most {MAX_ONE_HOT} declared values: “{column.name}” "
+                + ("has more." if names else "has none declared."),
+                setting="implementation",
+            )
