@@ -8,6 +8,7 @@ nothing. Each worker starts a keeper beside itself, so no scheduler is needed.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import resource
@@ -31,8 +32,12 @@ from celery.signals import (
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "privacyhub.settings")
 # The system checks import every page: without them a worker is back twice as soon.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
-# Arrow's own allocator reserves a gigabyte at once, which a job's limit would count.
+# A job's limit counts what is reserved, used or not: Arrow's own allocator reserves a
+# gigabyte at once, and Polars' keeps what was freed.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+os.environ.setdefault(
+    "_RJEM_MALLOC_CONF", "retain:false,dirty_decay_ms:0,muzzy_decay_ms:0"
+)
 django.setup()
 
 from django.conf import settings  # noqa: E402
@@ -44,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 KEEPER_PAUSE = 1.0  # seconds before the next, where one died
 OOM_SCORE = "500"  # of 1000: before what has none
+M_ARENA_MAX = -8  # malloc.h
 
 app = messages.app
 
@@ -101,5 +107,12 @@ def _prepare_child(**_: Any) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     if settings.JOB_MEMORY_BYTES:
+        _few_arenas()
         limit = settings.JOB_MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _few_arenas() -> None:
+    """The C library would reserve an arena of its own for each thread."""
+    with contextlib.suppress(OSError, AttributeError):  # another library than glibc
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)

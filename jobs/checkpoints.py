@@ -10,7 +10,6 @@ truncated or flipped is told, taken away, and the one before it is used.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
@@ -27,15 +26,13 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 
-from jobs import failpoints, services
+from jobs import failpoints, outages, services
 from jobs.models import Job
-from jobs.states import JobFailed
 
 logger = logging.getLogger(__name__)
 
 KEPT = 2
 SCHEMA = 1
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _MAGIC = b"PHUBCKPT"
 _LENGTH = struct.Struct(">I")
@@ -73,17 +70,13 @@ def save(*, job: Job, position: int, content: bytes) -> None:
             _sync(target.parent)
             failpoints.reach("checkpoint.renamed")
             services.note_saved(job=job, position=position)
+            _prune(target.parent, attempt=job.attempt)
     except BaseException as error:
         _take_away(spare)
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
-            raise JobFailed(
-                "The hub's disk is full. Its administrator can make room; then run "
-                "the job again.",
-                code="disk_full",
-            ) from error
+        if outages.is_full(error):
+            raise outages.disk_full() from error
         raise
     failpoints.reach("checkpoint.committed")
-    _prune(target.parent)
 
 
 def latest(*, job: Job) -> Checkpoint | None:
@@ -194,11 +187,16 @@ def _newest_first(folder: Path) -> Iterator[Path]:
         yield from sorted(saved, key=lambda path: path.name, reverse=True)
 
 
-def _prune(folder: Path) -> None:
-    """Keep the newest two; what a lost attempt left half-written goes too."""
-    kept = [path for _, path in zip(range(KEPT), _newest_first(folder), strict=False)]
-    for path in folder.glob("*") if kept else ():
-        if path not in kept:
+def _prune(folder: Path, *, attempt: int) -> None:
+    """Keep the newest two; what a lost attempt left half-written goes too.
+
+    While the job is held: another attempt may write here as soon as it is not.
+    """
+    for path in list(_newest_first(folder))[KEPT:]:
+        path.unlink(missing_ok=True)
+    for path in folder.glob(".*.part"):
+        of = _NAME.match(path.name.removeprefix("."))
+        if of is not None and int(of[1]) <= attempt:
             path.unlink(missing_ok=True)
 
 

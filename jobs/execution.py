@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -136,7 +137,7 @@ class _Heartbeat:
                     else:
                         wanted = services.cancel_requested(job=self._attempt.job)
                 except StaleAttempt:
-                    self._attempt._stale.set()
+                    self._leave()
                     return
                 except Exception:  # the database may be away for a moment
                     logger.warning("heartbeat missed", exc_info=True)
@@ -175,12 +176,19 @@ class _Heartbeat:
             else:
                 services.give_back(job=job)
         except StaleAttempt:
-            return
+            self._leave()
         except (OperationalError, InterfaceError):
             logger.warning("the end was not written")
             connection.close()
-            return
-        os.kill(os.getpid(), signal.SIGKILL)
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _leave(self) -> None:
+        """The job is another's, or has ended: what does not stop is ended in fact."""
+        self._attempt._stale.set()
+        if not self._stop.wait(settings.JOB_CANCEL_GRACE.total_seconds()):
+            logger.warning("did not stop; its process is ended")
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def worker_name() -> str:
@@ -239,12 +247,14 @@ def _run(job: Job) -> str:
     except MemoryError:
         return _end("out of memory", lambda: services.give_back(job=job, lost=True))
     except Refusal as error:
-        failure = {"code": error.code, "message": error.message}
-        return _end("failed", lambda: services.fail(job=job, **failure))
+        return _end("failed", partial(_fail, job, error))
     except Exception as error:
         if outages.is_outage(error) or not connection.is_usable():
             connection.close()
             return _end("lost its database", lambda: services.give_back(job=job))
+        if outages.is_full(error):
+            logger.error("met a full disk", exc_info=True)
+            return _end("failed", partial(_fail, job, outages.disk_full()))
         trace = traceback.format_exc()
         logger.error("broke; its trace is on the job", exc_info=True)
         message = "Something went wrong in the hub. Its administrator can see why."
@@ -252,6 +262,10 @@ def _run(job: Job) -> str:
             "broke",
             lambda: services.fail(job=job, code="bug", message=message, trace=trace),
         )
+
+
+def _fail(job: Job, refusal: Refusal) -> None:
+    services.fail(job=job, code=refusal.code, message=refusal.message)
 
 
 def _end(how: str, write: Callable[[], None]) -> str:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 
 import django
 
@@ -35,11 +36,15 @@ def main(name: str, queues: str, children: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # From the name: a worker that ended while we started has another as our parent.
     parent = int(name.rpartition(":")[2])
+    say = partial(
+        services.say_that_it_lives, name=name, queues=queues, children=children
+    )
     tidied = -TIDY_EVERY
     while os.getppid() == parent:
         try:
-            services.say_that_it_lives(name=name, queues=queues, children=children)
+            say()
             services.reap()
+            say()  # a round may take long
             if time.monotonic() - tidied >= TIDY_EVERY:
                 tidied = time.monotonic()
                 registry.run_tidying_hooks()

@@ -13,6 +13,8 @@ from django.db.models.functions import Now
 from jobs.queues import Queue
 from jobs.states import OPEN, TERMINAL, State
 
+LEAST_PRIORITY, NORMAL_PRIORITY, MOST_PRIORITY = -10, 0, 10
+
 
 class JobQuerySet(models.QuerySet["Job"]):
     def visible_to(self, user: Any) -> JobQuerySet:
@@ -81,7 +83,7 @@ class Job(models.Model):
     queue = models.CharField(
         max_length=10, choices=[(queue.value, queue.value) for queue in Queue]
     )
-    priority = models.SmallIntegerField(default=0)
+    priority = models.SmallIntegerField(default=NORMAL_PRIORITY)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="jobs"
     )

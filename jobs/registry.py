@@ -30,13 +30,15 @@ CancelHook = Callable[["Job", Any], None]
 class Kind:
     """A kind of job: its function's dotted path and its queue.
 
-    `again_path` is the service that starts a job of this kind once more.
+    `again_path` is the service that starts a job of this kind once more; without one
+    `anew` tells its owner what to do instead.
     """
 
     name: str
     path: str
     queue: Queue
     again_path: str = ""
+    anew: str = "Start a new one."
 
     @property
     def run(self) -> Run:
@@ -48,6 +50,8 @@ class Kind:
         return import_string(self.again_path) if self.again_path else None
 
 
+_UPLOAD = "Its file is forgotten: upload it again."
+
 _kinds: dict[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -57,7 +61,7 @@ _kinds: dict[str, Kind] = {
             Queue.LIGHT,
             again_path="jobs.services.submit_alike",
         ),
-        Kind("ingest", "jobs.tasks.ingest.run", Queue.DATA),
+        Kind("ingest", "jobs.tasks.ingest.run", Queue.DATA, anew=_UPLOAD),
         Kind(
             "anonymize",
             "jobs.tasks.anonymize.run",
@@ -70,10 +74,25 @@ _kinds: dict[str, Kind] = {
             Queue.TRAIN,
             again_path="privacyhub.training.services.again",
         ),
-        Kind("export", "jobs.tasks.export.run", Queue.DATA),
-        Kind("predict", "jobs.tasks.predict.run", Queue.DATA),
-        Kind("assess", "jobs.tasks.assess.run", Queue.DATA),
-        Kind("assess_groups", "jobs.tasks.assess_groups.run", Queue.DATA),
+        Kind(
+            "export",
+            "jobs.tasks.export.run",
+            Queue.DATA,
+            again_path="privacyhub.training.exports.again",
+        ),
+        Kind("predict", "jobs.tasks.predict.run", Queue.DATA, anew=_UPLOAD),
+        Kind(
+            "assess",
+            "jobs.tasks.assess.run",
+            Queue.DATA,
+            again_path="privacyhub.assessment.evaluation.again",
+        ),
+        Kind(
+            "assess_groups",
+            "jobs.tasks.assess_groups.run",
+            Queue.DATA,
+            again_path="privacyhub.assessment.group_evaluation.again",
+        ),
         Kind(
             "correct",
             "jobs.tasks.correct.run",

@@ -12,10 +12,12 @@ The order that makes a job survive any crash:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from django.conf import settings
@@ -26,8 +28,17 @@ from django.utils import timezone
 from jobs import failpoints, messages, registry
 from jobs.models import Job, JobQuerySet, Worker
 from jobs.registry import Publish
-from jobs.states import TERMINAL, NotRepeatable, StaleAttempt, State, TooManyJobs
+from jobs.states import (
+    TERMINAL,
+    NotQueued,
+    NotRepeatable,
+    StaleAttempt,
+    State,
+    TooManyJobs,
+)
 from privacyhub import logs
+
+logger = logging.getLogger(__name__)
 
 _OF_THE_END = (
     "state",
@@ -109,10 +120,12 @@ def _accepted(job: Job) -> None:
     failpoints.reach("publish.sent")
 
 
-def publish(*, job: Job) -> None:
-    """Wake a worker. A message that is lost here is sent again by `reap`."""
-    if messages.send(job_id=str(job.pk), queue=job.queue):
+def publish(*, job: Job) -> bool:
+    """Wake a worker; False where the broker took no message: `reap` sends another."""
+    sent = messages.send(job_id=str(job.pk), queue=job.queue)
+    if sent:
         Job.objects.filter(pk=job.pk).update(published_at=Now())
+    return sent
 
 
 def claim(*, job_id: Any, worker: str) -> Job | None:
@@ -265,20 +278,35 @@ def end_cancelled(*, job: Job) -> None:
 
 @transaction.atomic
 def request_cancel(*, job: Job, by: Any) -> Job:
-    """Cancel at once what is queued; ask a running job to stop."""
+    """Cancel at once what is queued or lost its worker; ask a running job to stop."""
     row = Job.objects.select_for_update().get(pk=job.pk)
-    if row.state in TERMINAL or row.cancel_requested_at is not None:
+    if row.state in TERMINAL:
         return row
-    registry.run_cancel_hooks(row, by)
-    # By the database's clock, since the reaper looks at it.
-    Job.objects.filter(pk=row.pk).update(cancel_requested_at=Now())
-    row.refresh_from_db(fields=["cancel_requested_at"])
+    if row.cancel_requested_at is None:
+        registry.run_cancel_hooks(row, by)
+        # By the database's clock, since the reaper looks at it.
+        Job.objects.filter(pk=row.pk).update(cancel_requested_at=Now())
+        row.refresh_from_db(fields=["cancel_requested_at"])
     if row.state == State.QUEUED:
         row.message = "Cancelled before it started."
         _end(row, State.CANCELLED)
+    elif Job.objects.lost().filter(pk=row.pk).exists():
+        _put_back_lost(row)  # no worker may be alive to reap it
     failpoints.reach("cancel.in_transaction")
     transaction.on_commit(partial(failpoints.reach, "cancel.committed"))
     return row
+
+
+def set_priority(*, job: Job, priority: int) -> Job:
+    """Let a queued job go before those of a lower priority, in its queue.
+
+    Raises NotQueued once a worker has taken it, or it ended.
+    """
+    waiting = Job.objects.filter(pk=job.pk, state=State.QUEUED)
+    if not waiting.update(priority=priority):
+        raise NotQueued("Only a job that waits has a turn to change.")
+    job.refresh_from_db()
+    return job
 
 
 def run_again(*, job: Job, by: Any) -> Job:
@@ -286,9 +314,12 @@ def run_again(*, job: Job, by: Any) -> Job:
 
     Raises NotRepeatable where the kind has no way, or the job did not end so.
     """
-    again = registry.kind(job.kind).again
-    if again is None or job.state not in {State.FAILED, State.CANCELLED}:
-        raise NotRepeatable("This job cannot be run again. Start a new one.")
+    kind = registry.kind(job.kind)
+    if job.state not in {State.FAILED, State.CANCELLED}:
+        raise NotRepeatable("Only a job that failed or was cancelled is run again.")
+    again = kind.again
+    if again is None:
+        raise NotRepeatable(f"This job cannot be run again. {kind.anew}")
     return again(job=job, by=by)
 
 
@@ -318,14 +349,20 @@ def say_goodbye(*, name: str) -> None:
 def reap() -> int:
     """Put back what lost its worker and wake workers for what waits.
 
-    Returns how many messages were sent. Runs by the database's clock.
+    Returns how many messages were sent. Runs by the database's clock. A job that
+    cannot be put back does not keep the others; a broker that does not answer is not
+    asked again in this round.
     """
     for pk in list(Job.objects.lost().values_list("pk", flat=True)):
-        _reap_lost(pk)
+        try:
+            _reap_lost(pk)
+        except Exception:
+            logger.exception("job %s lost its worker and could not be put back", pk)
+            if not connection.is_usable():
+                raise
     waiting = list(Job.objects.in_turn().unheard()[:REAPED_AT_ONCE])
-    for job in waiting:
-        publish(job=job)
-    return len(waiting)
+    sent = takewhile(bool, (publish(job=job) for job in waiting))
+    return sum(sent)
 
 
 def _reap_lost(pk: Any) -> None:
@@ -336,8 +373,7 @@ def _reap_lost(pk: Any) -> None:
         if row is None:
             return
         failpoints.reach("reap.locked")
-        row.attempt += 1  # fences the lost worker's late writes
-        _put_back(row, lost=True)
+        _put_back_lost(row)
         failpoints.reach("reap.in_transaction")
     failpoints.reach("reap.committed")
 
@@ -353,6 +389,11 @@ def give_back(*, job: Job, lost: bool = False) -> None:
     failpoints.reach("release.in_transaction")
     if row.state == State.QUEUED:
         transaction.on_commit(partial(publish, job=row))
+
+
+def _put_back_lost(row: Job) -> None:
+    row.attempt += 1  # fences the lost worker's late writes
+    _put_back(row, lost=True)
 
 
 def _put_back(row: Job, *, lost: bool) -> None:

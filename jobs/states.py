@@ -58,5 +58,9 @@ class TooManyJobs(Exception):
     """The user's limit of queued and running jobs is reached."""
 
 
+class NotQueued(Exception):
+    """The job has started or ended: it waits no more."""
+
+
 class NotRepeatable(Exception):
     """The job cannot be run again as it was."""

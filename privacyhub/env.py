@@ -131,7 +131,12 @@ def database(name: str, *, default_file: Path, password_name: str) -> dict[str, 
         "PASSWORD": unquote(parts.password or "") or text(password_name),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        "OPTIONS": {"connect_timeout": "10", **dict(parse_qsl(parts.query))},
+        "OPTIONS": {
+            "connect_timeout": "10",
+            # A process that is halted inside a transaction holds its locks no longer.
+            "options": "-c idle_in_transaction_session_timeout=30s",
+            **dict(parse_qsl(parts.query)),
+        },
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
     }

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,14 @@ def _no_broker(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) 
     if request.node.get_closest_marker("service"):
         return
     monkeypatch.setattr("jobs.messages.send", lambda **_: True)
+
+
+@pytest.fixture(autouse=True)
+def _no_heartbeat(settings: Any) -> None:
+    """Its thread sees no row that the test's transaction holds: the job would be stale,
+    and one that does not stop then is ended with its process, which is the tests' own.
+    """
+    settings.JOB_HEARTBEAT = timedelta(hours=1)
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from privacyhub.engines import tables
 
 def run(attempt: Attempt) -> Publish:
     """Spec: version, run, release (see `services.Release`), recipient."""
-    plan = services.begin(job=attempt.job)
+    with attempt.held():
+        plan = services.begin(job=attempt.job)
     attempt.report("reading the table")
     frame = an.compact(
         stored.batches(plan.version, [tables.ROW_ID, *plan.loaded]),
@@ -37,20 +38,17 @@ def run(attempt: Attempt) -> Publish:
         raise JobFailed(error.message, code=error.code) from error
     attempt.report("measuring the risk")
     outcome = outcomes.describe(
-        best=found.best, chosen=found.chosen, questions=found.questions
+        best=found.best, chosen=found.chosen, answers=found.answers
     )
     searched = services.searched_by(plan)
     if searched is not None and found.local is None:
         outcome |= outcomes.of_search(outcome, earlier=searched)
     release = found.release
     if found.local is not None:
-        outcome |= outcomes.of_rounds(
-            found.local,
-            columns=plan.quasi_identifiers,
-            limit=float(plan.policy["suppression_limit"]),
-        )
+        outcome |= outcomes.of_rounds(found.local, columns=plan.quasi_identifiers)
     outcome |= {
         "method": plan.method,
+        "fixed": policies.is_dp(plan.policy),
         "score_unit": policies.score_unit(plan.policy),
         "utility": utility.describe(
             before=found.before,

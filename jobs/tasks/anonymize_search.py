@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from privacyhub.anonymization import (
     inputs,
     outcomes,
     policies,
+    questions,
     services,
     treatments,
 )
@@ -21,8 +23,8 @@ from privacyhub.engines import anonymize as an
 from privacyhub.engines.anonymize.hierarchies import as_text
 from privacyhub.engines.tables import ROW_ID
 
-SEARCH_SECONDS = 600
-"""After this the best solution so far is taken, and its gap is told."""
+MOST_STEPS = 1_000_000
+"""A lattice may have more nodes than a job's progress can count."""
 CHEAP_SECONDS = 5.0
 """A search that took longer is not repeated to answer what-if questions."""
 
@@ -39,7 +41,7 @@ class Found:
     chosen: an.Result
     release: pl.DataFrame = field(repr=False)
     before: pl.DataFrame = field(repr=False)
-    questions: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
     local: an.LocalResult | None = None
 
 
@@ -61,29 +63,48 @@ def search(attempt: Attempt, plan: services.Plan, frame: pl.DataFrame) -> Found:
         best = an.anonymize(
             treated,
             **asked,
-            progress=lambda done, total: attempt.report("searching", done, total),
+            progress=_progress(attempt, "searching"),
             cancelled=attempt.cancelled,
-            time_limit=SEARCH_SECONDS,
+            time_limit=policies.time_limit(plan.policy),
         )
     else:  # the run that it comes from has searched
         best = an.transform(treated, levels=plan.levels, **asked)
     took = time.monotonic() - began
     chosen = best
-    questions: list[dict[str, Any]] = []
-    # A question under differential privacy would draw rows, and spend, once more.
-    cheap = took < CHEAP_SECONDS and plan.levels is None
-    if cheap and not policies.is_dp(plan.policy):
-        attempt.report("asking what if")
-        questions = outcomes.what_ifs(
-            best, cancelled=attempt.cancelled, time_limit=CHEAP_SECONDS
-        )
     release, before = _of_subset(chosen, chosen.frame, frame)
     return Found(
         best=best,
         chosen=chosen,
         release=release.select([ROW_ID, *plan.columns]),
         before=before,
-        questions=questions,
+        answers=_answers(attempt, plan, best, took=took),
+    )
+
+
+def _progress(attempt: Attempt, stage: str) -> Callable[[int, int], None]:
+    def report(done: int, total: int) -> None:
+        steps = min(total, MOST_STEPS)
+        attempt.report(stage, done * steps // max(total, 1), steps)
+
+    return report
+
+
+def _answers(
+    attempt: Attempt, plan: services.Plan, best: an.Result, *, took: float
+) -> list[dict[str, Any]]:
+    """What-if questions, where they cost little; else why they were not asked."""
+    reason = ""
+    if policies.is_dp(plan.policy):
+        reason = "the rows would be drawn anew, and epsilon be spent once more"
+    elif plan.levels is not None:
+        reason = outcomes.PICKED
+    elif took >= CHEAP_SECONDS:
+        reason = f"the search took {took:,.0f} seconds, and each would take as long"
+    if reason:
+        return questions.unanswered(best, reason=reason)
+    attempt.report("asking what if")
+    return questions.answered(
+        best, cancelled=attempt.cancelled, time_limit=CHEAP_SECONDS
     )
 
 
@@ -123,15 +144,18 @@ def _local(
     local = an.recode_locally(
         treated,
         **asked,
+        progress=_progress(attempt, "searching, round by round"),
         cancelled=attempt.cancelled,
-        time_limit=SEARCH_SECONDS,
+        time_limit=policies.time_limit(plan.policy),
     )
     return Found(
         best=local.first,
         chosen=local.first,
         release=local.frame.select([ROW_ID, *plan.columns]),
         before=frame,
-        questions=[],
+        answers=questions.unanswered(
+            local.first, reason="every round would be searched anew"
+        ),
         local=local,
     )
 

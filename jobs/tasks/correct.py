@@ -17,7 +17,8 @@ STEPS = 4
 
 def run(attempt: Attempt) -> Publish:
     """Spec: dataset, version (the parent), feedback."""
-    correction = corrections.begin(job=attempt.job)
+    with attempt.held():
+        correction = corrections.begin(job=attempt.job)
     attempt.report("reading the table", 0, STEPS)
     frame = stored.load(correction.parent)
     attempt.report("adding the corrections", 1, STEPS)

@@ -7,7 +7,6 @@ from typing import Any
 from jobs.execution import Attempt
 from jobs.registry import Publish
 from jobs.states import JobFailed
-from privacyhub.datasets import intake
 from privacyhub.datasets.errors import DataError
 from privacyhub.deployments import batches
 from privacyhub.deployments.models import PredictionBatch
@@ -27,7 +26,6 @@ def run(attempt: Attempt) -> Publish:
     try:
         answered = batches.answer(batch)
     except (DataError, TableError) as error:
-        intake.forget(batch.upload)
         raise JobFailed(error.message, code=error.code) from error
     attempt.report("publishing", 1, STEPS)
 

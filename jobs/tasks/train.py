@@ -1,10 +1,11 @@
 """A version becomes a model: split, encoded, trained block by block, each block paid.
 
-The order that keeps the ledger true: the statistics are charged before a training row
-is counted, each block of steps before it runs. A worker that is lost leaves what was
-charged. The attempt after it goes on from the newest checkpoint with fresh noise, and
-pays for the steps that it replays out of the same reservation: where that does not
-suffice, the run ends with fewer steps.
+The order that keeps the ledger true: the first charge (the statistics, else the search,
+else the first block of steps) comes before a row is read, so that what the rows do to
+this process cannot undo the reservation; each further block is charged before it runs.
+A worker that is lost leaves what was charged. The attempt after it goes on from the
+newest checkpoint with fresh noise, and pays for the steps that it replays out of the
+same reservation: where that does not suffice, the run ends with fewer steps.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from jobs.tasks.train_search import train_searched
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Version
 from privacyhub.datasets.services import the_ledger
-from privacyhub.engines.dp.events import Event, PoissonGaussianEvent
+from privacyhub.engines.dp.events import (
+    Event,
+    PoissonGaussianEvent,
+    SelectionEvent,
+)
 from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.engines.prepare.encoding import EncodedTable, Encoder
 from privacyhub.governance import ledger
@@ -57,15 +62,11 @@ def run(attempt: Attempt) -> Publish:
     if plan.training is not None and alone and not (saved and saved.step):
         _require_steps(attempt, plan.training)
     attempt.report("reading")
+    prepaid = _prepay(attempt, plan) if saved is None else 0
     names = [recipe.target, *(column.name for column in recipe.columns)]
     side = read_side(version, columns=names, holdout=recipe.holdout, held_out=False)
     if saved is None:
-        encoder = encoders.encoder_of(
-            recipe=recipe,
-            plan=plan,
-            frame=side.frame,
-            pay=lambda: _pay_statistics(attempt, plan),
-        )
+        encoder = encoders.encoder_of(recipe=recipe, plan=plan, frame=side.frame)
         saved = Saved(step=0, encoder=encoder)
         if plan.statistics is not None:
             _keep(attempt, version, saved)
@@ -82,11 +83,12 @@ def run(attempt: Attempt) -> Publish:
             table,
             saved,
             train=_engine().train,
-            pay=lambda search: _pay(attempt, search, note="search over settings"),
+            pay=lambda search: _pay_search(attempt, search),
         )
+    elif recipe.is_private:
+        model = _train_private(attempt, version, plan, table, saved, prepaid=prepaid)
     else:
-        train = _train_private if recipe.is_private else _train_bare
-        model = train(attempt, version, plan, table, saved)
+        model = _train_bare(attempt, version, plan, table, saved)
     attempt.check()
     attempt.report("saving", plan.spec.steps, plan.spec.steps)
     model = _with_guarantee(attempt, training, recipe, plan, model, saved.encoder)
@@ -153,7 +155,8 @@ def _require_steps(attempt: Attempt, training: PoissonGaussianEvent) -> None:
         )
 
 
-def _pay_statistics(attempt: Attempt, plan: Plan) -> None:
+def _prepay(attempt: Attempt, plan: Plan) -> int:
+    """Charge what the run reads first, before it reads; the steps among it."""
     if plan.statistics is not None:
         _pay(
             attempt,
@@ -161,6 +164,31 @@ def _pay_statistics(attempt: Attempt, plan: Plan) -> None:
             note="bounds and categories",
             delta_units=encoders.delta_units_of_reading(plan),
         )
+        return 0
+    if plan.selection is not None:
+        _pay_search(attempt, plan.selection)
+        return 0
+    if plan.training is None:
+        return 0
+    step = replace(plan.training, steps=1)
+    left = attempts.affordable_steps(job=attempt.job, step=step)
+    steps = min(plan.spec.block, left)
+    _pay_steps(attempt, plan.training, first=1, last=steps)
+    return steps
+
+
+def _pay_search(attempt: Attempt, search: SelectionEvent) -> None:
+    """Charge a search over settings, whole; it is charged once, whoever asks."""
+    if not attempts.charged(attempt.job).selection:
+        _pay(attempt, search, note="search over settings")
+
+
+def _pay_steps(
+    attempt: Attempt, training: PoissonGaussianEvent, *, first: int, last: int
+) -> None:
+    """Charge the steps with these numbers, from 1."""
+    event = replace(training, steps=last - first + 1)
+    _pay(attempt, event, note=f"steps {first} to {last}")
 
 
 def _pay(attempt: Attempt, event: Event, *, note: str, delta_units: int = 0) -> None:
@@ -188,20 +216,31 @@ def _keep(attempt: Attempt, version: Version, saved: Saved) -> None:
 
 
 def _train_private(
-    attempt: Attempt, version: Version, plan: Plan, table: EncodedTable, saved: Saved
+    attempt: Attempt,
+    version: Version,
+    plan: Plan,
+    table: EncodedTable,
+    saved: Saved,
+    *,
+    prepaid: int,
 ) -> TrainedModel:
+    """prepaid: steps that this attempt was charged before it read a row."""
     training = plan.training
     assert training is not None  # noqa: S101 - the plan of a private recipe has one
-    if not saved.step:
+    if not (saved.step or prepaid):
         _require_steps(attempt, training)  # the columns may have been read once more
-    limit = attempts.affordable_steps(job=attempt.job, step=replace(training, steps=1))
+    step = replace(training, steps=1)
+    limit = prepaid + attempts.affordable_steps(job=attempt.job, step=step)
     paid = attempts.charged(attempt.job).steps
 
     def pay(start: int, steps: int) -> None:
-        nonlocal paid
-        note = f"steps {start + 1} to {start + steps}"
-        _pay(attempt, replace(training, steps=steps), note=note)
-        paid += steps
+        nonlocal paid, prepaid
+        due = max(0, steps - prepaid)
+        prepaid -= steps - due
+        if due:
+            end = start + steps
+            _pay_steps(attempt, training, first=end - due + 1, last=end)
+            paid += due
 
     def keep(step: int, state: bytes) -> None:
         failpoints.reach("train.ran")
@@ -209,12 +248,6 @@ def _train_private(
         _keep(attempt, version, now)
 
     reference = plan.spec.implementation == "dpsequential"
-    if reference and table.ids.shape[1]:
-        raise JobFailed(
-            "DPSequential is offered for tables without a category column of more "
-            "than 64 values. Train with the hub's own loop.",
-            code="implementation",
-        )
     train = _reference().train_dpsequential if reference else _engine().train
     model: TrainedModel = train(
         table,

@@ -25,7 +25,7 @@ from privacyhub.engines.dp.spec import TrainSpec
 from privacyhub.engines.dp.trial_score import noisy_score
 from privacyhub.engines.dp.tuning import SearchState
 from privacyhub.engines.prepare.encoding import EncodedTable
-from privacyhub.training import attempts, checkpoints, tuning
+from privacyhub.training import checkpoints, tuning
 from privacyhub.training.checkpoints import Saved
 from privacyhub.training.plans import Plan
 from privacyhub.training.recipe_spec import RecipeSpec
@@ -44,15 +44,15 @@ def train_searched(
 ) -> TrainedModel:
     """The best trial. JobFailed where there was none.
 
-    train: the engine's; pay: charges the search, or raises JobFailed.
+    train: the engine's. pay: charges the search unless it was charged before, or raises
+    JobFailed.
     """
     search, training, selection = recipe.tuning, plan.training, plan.selection
     if search is None or training is None or selection is None:
         raise ValueError("The recipe has no search.")
     state = _state(attempt, saved)
     if state is None:
-        if not attempts.charged(attempt.job).selection:
-            pay(selection)
+        pay(selection)
         state = engine.begin_search(
             mean_trials=search["mean_trials"], trials=search["trials"]
         )

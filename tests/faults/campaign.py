@@ -43,6 +43,10 @@ class Fault:
     on_plain_stack: bool = True  # else it starts processes of its own making
 
 
+class NotPossible(Exception):
+    """A harm that cannot be done here, and why: the fault is not tested."""
+
+
 class Campaign:
     """The stack, the coins, and every end that was seen so far."""
 
@@ -60,6 +64,8 @@ class Campaign:
             if fault.on_plain_stack:
                 self.stack.require()
             fault.do(trial)
+        except NotPossible as error:
+            trial.broke(fault.id, f"not tested: {error}")
         except (TimeoutError, requests.RequestException, Refused) as error:
             trial.broke(fault.id, f"the hub did not go along: {error!r}")
         trial.wait()

@@ -20,6 +20,7 @@ def cancel(trial: Trial) -> None:
     stubborn = trial.submit(trial.size(5, 1), stubborn=True, pause=60)
     halted = trial.submit(trial.size(5, 0), pause=0.5, steps=200)
     _cancel_once_running(trial, stubborn + halted, halted=set(halted))
+    _require_gone(trial, {job: trial.jobs()[job].pid for job in stubborn})
     for _ in range(plain):
         job = trial.submit(steps=trial.coins.randrange(3, 30))[0]
         time.sleep(trial.coins.uniform(0, 0.6))
@@ -41,6 +42,17 @@ def _cancel_once_running(trial: Trial, jobs: list[str], *, halted: set[str]) -> 
     for pk in halted:
         with suppress(ProcessLookupError):
             os.kill(trial.jobs()[pk].pid, signal.SIGCONT)
+
+
+def _require_gone(trial: Trial, processes: dict[str, int]) -> None:
+    """A job that does not stop ends with its process, or it would keep its slot."""
+    until = time.monotonic() + FINAL_WITHIN
+    left = processes
+    while left and time.monotonic() < until:
+        time.sleep(0.2)
+        left = {job: pid for job, pid in left.items() if trial.stack.is_ours(pid)}
+    for job, pid in left.items():
+        trial.broke(job, f"ended, and its process {pid} is still there")
 
 
 def _ask(trial: Trial, job: str) -> None:

@@ -113,7 +113,7 @@ def kill_at_failpoints(trial: Trial) -> None:
     }
     shutil.rmtree(trial.stack.folder / "failpoints", ignore_errors=True)
     trial.stack.require(web_with=struck, workers_with=struck)
-    until = time.monotonic() + trial.size(600, 60)
+    until = time.monotonic() + trial.size(900, 60)
     busy = trial.size(24, 3)
     while time.monotonic() < until and _left(trial, names, times):
         waiting = [job for job in trial.jobs().values() if not job.ended]

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
-from tests.faults.campaign import Fault, Trial
+from tests.faults.campaign import Fault, NotPossible, Trial
 
 GROUPS = Path("/sys/fs/cgroup/memory")  # version 1; version 2 has them one higher
 MEMORY = 400 * 2**20  # bytes of a hungry child
@@ -79,7 +79,7 @@ def fill_disk(trial: Trial) -> None:
 
     Its checkpoints or artefacts lie on a small disk, filled after the first checkpoint.
     """
-    for number in range(trial.size(10, 1)):
+    for number in range(trial.size(10, 2)):
         name = "checkpoints" if number % 2 == 0 else "artefacts"
         folder = trial.stack.folder / name
         with _small_disk(folder):
@@ -115,7 +115,12 @@ def _small_disk(folder: Path) -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "faults"]
-    subprocess.run([*mount, str(folder)], check=True)
+    done = subprocess.run(
+        [*mount, str(folder)], check=False, capture_output=True, text=True
+    )
+    if done.returncode:
+        told = done.stderr.strip()
+        raise NotPossible(f"a small disk takes root's right to mount ({told})")
     try:
         yield
     finally:
@@ -142,14 +147,18 @@ def damage_checkpoints(trial: Trial) -> None:
     for _ in range(trial.size(5, 1)):
         expected: dict[str, tuple[int, int]] = {}
         for number, job in enumerate(
-            trial.submit(together, steps=24, block=3, interval=3)
+            trial.submit(together, steps=48, block=3, interval=3)
         ):
             _until_step(trial, job, 8)
             struck = trial.jobs()[job]
             if not trial.strike(struck):
                 trial.broke(job, "it could not be killed")
                 continue
-            newest, before = _newest_checkpoints(trial, job)
+            saved = _newest_checkpoints(trial, job)
+            if len(saved) < 2:
+                trial.broke(job, f"{len(saved)} checkpoints at step 8 of 48")
+                continue
+            newest, before = saved
             _damage(newest, trial, truncate=number % 2 == 0)
             expected[job] = struck.attempt, _position(before)
         trial.wait()
@@ -170,7 +179,7 @@ def _require_beginning(trial: Trial, job: str, *, after: int, at: int) -> None:
 
 def _newest_checkpoints(trial: Trial, job: str) -> list[Path]:
     folder = trial.stack.folder / "checkpoints" / str(UUID(job))
-    saved = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    saved = [path for path in folder.glob("*") if not path.name.startswith(".")]
     return sorted(saved, reverse=True)[:2]
 
 

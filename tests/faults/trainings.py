@@ -27,7 +27,7 @@ def upload(client: Client) -> str:
         "unit": "record",
         "declared_units": ROWS,
         "epsilon_cap": "100",
-        "delta_cap": "1e-4",
+        "delta_cap": "1e-3",
     }
     client.put(f"versions/{version}/budget/", budget)
     return version

@@ -17,10 +17,12 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.db import DatabaseError, connection
 
 from jobs import checkpoints, failpoints, services
 from jobs.execution import Attempt
@@ -42,6 +44,19 @@ def run(attempt: Attempt) -> Publish:
     except StaleAttempt:
         _try_every_write(attempt)
         raise
+    except DatabaseError:
+        connection.close()
+        with suppress(DatabaseError):
+            _try_if_stale(attempt)
+        raise
+
+
+def _try_if_stale(attempt: Attempt) -> None:
+    """Halted inside a transaction, it lost that first, and then the job."""
+    try:
+        services.cancel_requested(job=attempt.job)
+    except StaleAttempt:
+        _try_every_write(attempt)
 
 
 def _run(attempt: Attempt) -> Publish:

@@ -222,3 +222,43 @@ def test_production_refuses_failpoints(tmp_path: Path) -> None:
     )
     assert start.returncode != 0
     assert "PRIVACYHUB_FAILPOINT must not be set in production" in start.stderr
+
+
+def test_only_what_an_attempt_before_left_half_written_goes(running: Job) -> None:
+    folder = checkpoints._folder(running.pk)
+    folder.mkdir(parents=True)
+    earlier, later = (
+        folder / f".{attempt:06d}-{9:018d}.1.part"
+        for attempt in (running.attempt, running.attempt + 1)
+    )
+    for path in (earlier, later):
+        path.write_bytes(b"half")
+    checkpoints.save(job=running, position=1, content=b"whole")
+    assert (earlier.exists(), later.exists()) == (False, True)
+
+
+def test_files_are_taken_away_only_while_the_job_is_held(
+    running: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [False]
+    real = services.held
+
+    @contextmanager
+    def watched(*, job: Job) -> Iterator[None]:
+        with real(job=job):
+            held[0] = True
+            yield
+            held[0] = False
+
+    unlink = Path.unlink
+
+    def checked(self: Path, missing_ok: bool = False) -> None:
+        assert held[0], self.name
+        unlink(self, missing_ok=missing_ok)
+
+    for position in (1, 2):
+        checkpoints.save(job=running, position=position, content=b"kept")
+    monkeypatch.setattr(services, "held", watched)
+    monkeypatch.setattr(Path, "unlink", checked)
+    checkpoints.save(job=running, position=3, content=b"newest")
+    assert len(_files(running)) == checkpoints.KEPT
