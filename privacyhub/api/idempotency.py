@@ -1,14 +1,17 @@
 """`Idempotency-Key`: the same key and body give the same answer, for 24 hours.
 
 Scoped to user and route. The key with another body answers 409, and so does one
-whose first request is still at work.
+whose first request is still at work. A job that a request submits is noted with it, in
+the job's own transaction: a process that is killed before it answered leaves the 202.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import wraps
 from typing import Any
@@ -18,14 +21,19 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from jobs.models import Job
+from privacyhub.api.answers import accepted
 from privacyhub.api.models import KeptAnswer
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.uploads import SealedUpload
+from privacyhub.governance.keys import identity_key
 
 KEPT = timedelta(hours=24)
 LONGEST_KEY = 200
 
 Handler = Callable[..., Any]
+
+_at_work: ContextVar[KeptAnswer | None] = ContextVar("at_work", default=None)
 
 
 def idempotent(handler: Handler) -> Handler:
@@ -42,16 +50,19 @@ def idempotent(handler: Handler) -> Handler:
         kept, fresh = _hold(request, key, digest)
         if not fresh:
             return _again(kept, digest)
+        at_work = _at_work.set(kept)
         try:
             response = handler(view, request, *args, **kwargs)
         except BaseException:
             kept.delete()
             raise
+        finally:
+            _at_work.reset(at_work)
         if response.status_code >= 300:
             kept.delete()
             return response
         kept.status = response.status_code
-        kept.body = json.loads(json.dumps(response.data, default=str))
+        kept.body = response.data
         kept.location = response.headers.get("Location", "")
         kept.save()
         return response
@@ -59,9 +70,28 @@ def idempotent(handler: Handler) -> Handler:
     return wrapper
 
 
+def job_accepted(job: Job) -> None:
+    """Until a request with a key has its answer, its first job is the answer."""
+    kept = _at_work.get()
+    if kept is None:
+        return
+    answer = accepted(job)
+    kept.body = answer.data
+    KeptAnswer.objects.filter(pk=kept.pk, status=None).update(
+        status=answer.status_code,
+        sealed_body=kept.sealed_body,
+        location=answer.headers["Location"],
+    )
+
+
+def discard_old() -> None:
+    """What was kept for its time goes, asked for again or not."""
+    KeptAnswer.objects.filter(created_at__lt=timezone.now() - KEPT).delete()
+
+
 def _hold(request: Request, key: str, digest: str) -> tuple[KeptAnswer, bool]:
     """The row of this key, and whether this request made it."""
-    KeptAnswer.objects.filter(created_at__lt=timezone.now() - KEPT).delete()
+    discard_old()
     scope = {"user": request.user, "route": request.path, "key": key}
     try:
         with transaction.atomic():
@@ -86,10 +116,10 @@ def _again(kept: KeptAnswer, digest: str) -> Response:
 
 
 def _digest(request: Request) -> str:
-    """SHA-256 over the fields and the files of the request."""
+    """HMAC over the fields and the files of the request, which may be private."""
     if not isinstance(request.data, Mapping):
         raise DataError("The body must be an object.")
-    found = hashlib.sha256()
+    found = hmac.new(identity_key("idempotent requests"), digestmod=hashlib.sha256)
     for name, value in sorted(request.data.items()):
         found.update(f"{name}=".encode())
         if isinstance(value, SealedUpload):

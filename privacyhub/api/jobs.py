@@ -13,13 +13,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from jobs import registry, services
-from jobs.models import Job
+from jobs.models import LEAST_PRIORITY, MOST_PRIORITY, Job
 from jobs.overview import overview
 from jobs.queues import Queue
 from jobs.states import State
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.api.answers import Accepted, accepted, find
 from privacyhub.api.idempotency import idempotent
+from privacyhub.governance.priorities import set_priority
 
 LONGEST_NOTHING = 60  # seconds
 
@@ -67,6 +68,14 @@ class NothingSerializer(serializers.Serializer):
 
     kind = serializers.ChoiceField(choices=["nothing"])
     seconds = serializers.FloatField(min_value=0, max_value=LONGEST_NOTHING, default=0)
+
+
+class PrioritySerializer(serializers.Serializer):
+    """Among the jobs of a queue that wait, a higher priority starts first."""
+
+    priority = serializers.IntegerField(
+        min_value=LEAST_PRIORITY, max_value=MOST_PRIORITY, help_text="normal is 0"
+    )
 
 
 class QueueSerializer(serializers.Serializer):
@@ -174,6 +183,22 @@ class JobCancel(APIView):
         return Response(JobSerializer(job).data)
 
 
+class JobPriority(APIView):
+    """A queued job goes before or behind others; its owner, or an administrator."""
+
+    @extend_schema(request=PrioritySerializer, responses=JobSerializer)
+    @idempotent
+    def post(self, request: Request, pk: Any) -> Response:
+        form = PrioritySerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        job = set_priority(
+            job=find(Job.objects.visible_to(request.user), pk),
+            priority=form.validated_data["priority"],
+            by=request.user,
+        )
+        return Response(JobSerializer(job).data)
+
+
 class JobAgain(APIView):
     @extend_schema(request=None, responses={202: Accepted})
     @idempotent
@@ -194,5 +219,6 @@ urlpatterns: list[URLPattern] = [
     path("jobs/", JobList.as_view(), name="jobs"),
     path("jobs/<uuid:pk>/", JobDetail.as_view(), name="job"),
     path("jobs/<uuid:pk>/cancel/", JobCancel.as_view(), name="job_cancel"),
+    path("jobs/<uuid:pk>/priority/", JobPriority.as_view(), name="job_priority"),
     path("jobs/<uuid:pk>/again/", JobAgain.as_view(), name="job_again"),
 ]

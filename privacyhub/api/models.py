@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 
+from privacyhub.engines.tables.sealed import seal, unseal
+from privacyhub.governance import keys
+
 
 class KeptAnswer(models.Model):
-    """The answer to a POST with a key: sent again for the same key and body."""
+    """The answer to a POST with a key: sent again for the same key and body.
+
+    body_digest: a keyed hash. The answer is sealed under a key of the instance.
+    """
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
@@ -16,7 +25,7 @@ class KeptAnswer(models.Model):
     key = models.CharField(max_length=200)
     body_digest = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField(null=True)  # null while in progress
-    body = models.JSONField(null=True)
+    sealed_body = models.BinaryField(null=True)
     location = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -29,3 +38,23 @@ class KeptAnswer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.route} {self.key}"
+
+    @property
+    def body(self) -> Any:
+        """The answer as JSON; None while in progress."""
+        if self.sealed_body is None:
+            return None
+        content = unseal(bytes(self.sealed_body), key=_key(), context=self._context())
+        return json.loads(content)
+
+    @body.setter
+    def body(self, told: Any) -> None:
+        content = json.dumps(told, default=str).encode()
+        self.sealed_body = seal(content, key=_key(), context=self._context())
+
+    def _context(self) -> bytes:
+        return f"answer:{self.pk}".encode()
+
+
+def _key() -> bytes:
+    return keys.identity_key("kept answers")

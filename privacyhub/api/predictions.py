@@ -134,7 +134,8 @@ class PredictionList(ListAPIView):
         query = PredictionQuery(data=self.request.query_params)
         query.is_valid(raise_exception=True)
         seen = Prediction.objects.visible_to(self.request.user)
-        return seen.filter(**query.validated_data).defer("sealed_input")
+        found = seen.filter(**query.validated_data)
+        return found.select_related("model_version__key").defer("sealed_input")
 
     @extend_schema(
         operation_id="predictions_list",

@@ -10,7 +10,7 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
 
-from jobs.states import NotRepeatable, TooManyJobs
+from jobs.states import NotQueued, NotRepeatable, TooManyJobs
 from privacyhub.accounts.errors import AccountError
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.datasets.errors import DataError
@@ -63,6 +63,8 @@ def _domain_problem(error: Exception) -> JsonResponse | None:
                 code="account",
                 field=error.field or None,
             )
+        case NotQueued():
+            return problem(status=409, title=str(error), code="not_queued")
         case NotRepeatable():
             return problem(status=409, title=str(error), code="not_repeatable")
         case NotAllowed():

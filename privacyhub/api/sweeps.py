@@ -65,6 +65,7 @@ class SweepQuoteBody(serializers.Serializer[Any]):
     delta = serializers.CharField()
     uses_of_cap = serializers.CharField()
     cap = serializers.CharField()
+    cap_of = serializers.CharField(help_text="whose cap; empty: the ledger's own")
     left = serializers.CharField()
     left_after = serializers.CharField()
     fits = serializers.BooleanField()
@@ -245,7 +246,9 @@ class SweepPrice(APIView):
         wanted = sweeps.recipes_of(
             recipe=recipe, epsilons=asked["epsilons"], with_bare=asked["with_bare"]
         )
-        quote = sweeps.price(version=version, recipes=wanted)
+        quote = sweeps.price(
+            version=version, recipes=wanted, recipient=request.user.username
+        )
         return Response(SweepQuoteBody(_quote_fields(quote)).data)
 
 
@@ -288,6 +291,7 @@ def _quote_fields(quote: SweepQuote) -> dict[str, Any]:
         "delta": quote.delta,
         "uses_of_cap": str(quote.uses),
         "cap": str(quote.balance.cap),
+        "cap_of": quote.cap_of,
         "left": str(quote.balance.left),
         "left_after": str(quote.left_after),
         "fits": quote.fits,

@@ -132,6 +132,7 @@ class QuoteBody(serializers.Serializer[Any]):
     prices = PriceBody(many=True)
     uses_of_cap = serializers.CharField()
     cap = serializers.CharField()
+    cap_of = serializers.CharField(help_text="whose cap; empty: the ledger's own")
     left = serializers.CharField()
     left_after = serializers.CharField()
     fits = serializers.BooleanField()
@@ -261,7 +262,9 @@ class TrainingPrice(APIView):
     )
     def post(self, request: Request) -> Response:
         version, recipe, _ = recipe_asked(request, RecipeBody)
-        quote = services.price(version=version, recipe=recipe)
+        quote = services.price(
+            version=version, recipe=recipe, recipient=request.user.username
+        )
         return Response(QuoteBody(quote_fields(quote)).data)
 
 
@@ -282,6 +285,7 @@ def quote_fields(quote: Quote) -> dict[str, Any]:
         "prices": plan.prices,
         "uses_of_cap": str(quote.uses),
         "cap": str(quote.balance.cap),
+        "cap_of": quote.cap_of,
         "left": str(quote.balance.left),
         "left_after": str(quote.left_after),
         "fits": quote.fits,

@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from privacyhub.api.answers import find, problems
 from privacyhub.engines.dp.accounting import odds
+from privacyhub.governance import statement
 from privacyhub.governance.models import Ledger
 from privacyhub.governance.what_if import Answer
 from privacyhub.training import what_if
@@ -46,7 +47,9 @@ class QuestionSerializer(serializers.Serializer[Any]):
         help_text="count the runs of this epsilon",
     )
     recipient = serializers.CharField(
-        required=False, max_length=150, help_text="under whose cap, besides"
+        required=False,
+        max_length=150,
+        help_text="under whose cap, besides; default: yours",
     )
 
 
@@ -90,6 +93,12 @@ class WhatIf(APIView):
             if wanted["like"] is None:
                 gone = "No run of this ledger that could be repeated so."
                 raise serializers.ValidationError({"training": [gone]})
+        recipient = wanted.setdefault("recipient", request.user.username)
+        if not statement.may_ask_for(
+            ledger=row, user=request.user, recipient=recipient
+        ):
+            hidden = "Another owner shares this ledger: ask for yourself alone."
+            raise serializers.ValidationError({"recipient": [hidden]})
         if "delta" in wanted:
             wanted["delta"] = format(wanted["delta"].normalize(), "f")
         told = what_if.ask(ledger=row, question=Question(**wanted))

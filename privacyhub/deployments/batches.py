@@ -128,7 +128,7 @@ def result_table(
 def _seal(table: pl.DataFrame) -> tuple[str, DataKey]:
     name = storage.new_name("results", "sealed")
     key, plain = keys.create(purpose="result")
-    with storage.path_of(name).open("wb") as raw:
+    with storage.writing(name) as raw:
         writer = tables.SealedWriter(raw, key=plain, context=name.encode())
         for piece in tables.to_csv(table):
             writer.write(piece)

@@ -7,9 +7,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.utils.functional import cached_property
 
 from jobs.models import Job
 from privacyhub.datasets.models import Upload
+from privacyhub.governance import keys
 from privacyhub.governance.models import DataKey
 from privacyhub.training.models import Model, ModelVersion
 
@@ -61,7 +63,7 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
 
 
 class Prediction(models.Model):
-    """One answer of a model. The input is sealed under the model version's key."""
+    """One answer of a model. Both sides are sealed under the model version's key."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     model_version = models.ForeignKey(
@@ -74,7 +76,7 @@ class Prediction(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
     sealed_input = models.BinaryField()
-    output = models.JSONField()
+    sealed_output = models.BinaryField()
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = PredictionQuerySet.as_manager()
@@ -84,3 +86,21 @@ class Prediction(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+    @cached_property
+    def output(self) -> dict[str, Any]:
+        """The answer; empty after the model version was erased."""
+        try:
+            told = keys.unseal_json(
+                bytes(self.sealed_output),
+                key=self.model_version.key,
+                context=output_context(self.pk),
+            )
+        except keys.KeyDestroyed:
+            return {}
+        return dict(told)
+
+
+def output_context(pk: uuid.UUID) -> str:
+    """What binds a sealed answer to its prediction, and apart from its input."""
+    return f"output:{pk}"

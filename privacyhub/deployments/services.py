@@ -12,7 +12,11 @@ from django.db import transaction
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.datasets.errors import Conflict
 from privacyhub.deployments.inputs import frame_of
-from privacyhub.deployments.models import Prediction, PredictionBatch
+from privacyhub.deployments.models import (
+    Prediction,
+    PredictionBatch,
+    output_context,
+)
 from privacyhub.engines.dp import inference
 from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.governance import audit, keys
@@ -86,7 +90,7 @@ def keep(
     batch: PredictionBatch | None,
     ids: Sequence[uuid.UUID] | None = None,
 ) -> list[Prediction]:
-    """Store answers with their inputs sealed under the model version's key."""
+    """Store answers and their inputs, sealed under the model version's key."""
     ids = ids or [uuid.uuid4() for _ in outputs]
     made = [
         Prediction(
@@ -95,7 +99,9 @@ def keep(
             batch=batch,
             requested_by=by,
             sealed_input=keys.seal_json(row, key=model_version.key, context=str(pk)),
-            output=output,
+            sealed_output=keys.seal_json(
+                output, key=model_version.key, context=output_context(pk)
+            ),
         )
         for pk, row, output in zip(
             ids, frame.iter_rows(named=True), outputs, strict=True

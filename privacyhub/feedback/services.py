@@ -192,7 +192,9 @@ def require_decider(*, feedback: Feedback, by: Any) -> None:
 def price(*, feedback: Feedback, by: Any) -> Quote:
     """What accepting would cost. Reads declarations and the ledger alone."""
     require_decider(feedback=feedback, by=by)
-    return training.price_of_retrain(run=feedback.model_version.run)
+    return training.price_of_retrain(
+        run=feedback.model_version.run, recipient=by.username
+    )
 
 
 def may_retry(feedback: Feedback) -> bool:

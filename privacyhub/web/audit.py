@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import (
@@ -19,7 +20,7 @@ from django.views.decorators.http import require_safe
 
 from privacyhub.accounts.roles import Permission
 from privacyhub.governance import audit as trail
-from privacyhub.governance import heads
+from privacyhub.governance import head_files, heads
 from privacyhub.governance.verification import verify
 
 PAGE = 50
@@ -56,6 +57,9 @@ def audit(request: HttpRequest) -> HttpResponse:
         "head": heads.hub(),
         "public_key": heads.public_key(),
         "fingerprint": heads.fingerprint(),
+        "beside_the_data": head_files.on_one_disk(
+            settings.AUDIT_HEADS_DIR, settings.VAR_DIR
+        ),
     }
     return render(request, "audit/audit.html", context)
 

@@ -99,7 +99,8 @@ def feedback_new(request: HttpRequest, pk: Any) -> HttpResponse:
 
 def _form(request: HttpRequest, model_version: ModelVersion) -> FeedbackForm:
     """Offers the user's latest predictions of this model to correct."""
-    mine = Prediction.objects.visible_to(request.user).filter(
+    visible = Prediction.objects.visible_to(request.user)
+    mine = visible.select_related("model_version__key").filter(
         model_version=model_version, requested_by=request.user
     )
     return FeedbackForm(
@@ -155,12 +156,10 @@ def _corrections(row: Feedback, user: Any) -> list[dict[str, Any]] | None:
         given = services.corrections_for(feedback=row, by=user)
     except KeyDestroyed:
         return None
-    outputs = dict(
-        Prediction.objects.filter(
-            pk__in=[one["prediction"] for one in given]
-        ).values_list("pk", "output")
-    )
-    told = {str(pk): output for pk, output in outputs.items()}
+    named = Prediction.objects.filter(pk__in=[one["prediction"] for one in given])
+    told = {
+        str(one.pk): one.output for one in named.select_related("model_version__key")
+    }
     rows = (row.version.origin.get("rows") or []) if row.version else []
     row_of = {one["prediction"]: one["row"] for one in rows}
     return [

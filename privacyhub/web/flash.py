@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.forms import BaseForm
 from django.http import HttpRequest
 
-from jobs.states import NotRepeatable, TooManyJobs
+from jobs.states import NotQueued, NotRepeatable, TooManyJobs
 from privacyhub.accounts.errors import AccountError
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.datasets.errors import DataError
@@ -24,6 +24,7 @@ _REFUSALS = (
     BudgetRefused,
     DataError,
     LedgerError,
+    NotQueued,
     NotRepeatable,
     SealedError,
     StoreError,

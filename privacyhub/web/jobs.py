@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
@@ -16,11 +17,20 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from jobs import overview, registry, services
-from jobs.models import Job, JobQuerySet
+from jobs.models import (
+    LEAST_PRIORITY,
+    MOST_PRIORITY,
+    NORMAL_PRIORITY,
+    Job,
+    JobQuerySet,
+)
 from jobs.queues import Queue
 from jobs.states import TERMINAL, State
-from privacyhub.governance import audit, statement
+from privacyhub.governance import audit, priorities, statement
+from privacyhub.training import attempts
+from privacyhub.training.models import TrainingRun
 from privacyhub.web.flash import explained
+from privacyhub.web.model_figures import epsilon_over_steps
 
 PAGE = 25
 _TABS = {
@@ -41,6 +51,17 @@ _RESULTS = {
     "predict": ("web:predict", "model_version", "Open the predictions"),
     "correct": ("web:feedback_detail", "feedback", "Open the feedback"),
 }
+
+
+class PriorityForm(forms.Form):
+    """Where a queued job stands among those of its queue."""
+
+    priority = forms.IntegerField(
+        min_value=LEAST_PRIORITY,
+        max_value=MOST_PRIORITY,
+        help_text=f"From {LEAST_PRIORITY} to {MOST_PRIORITY}; normal is "
+        f"{NORMAL_PRIORITY}. A higher one starts first.",
+    )
 
 
 @require_safe
@@ -104,7 +125,11 @@ def _sees_the_queues(user: Any) -> bool:
 @require_safe
 def job(request: HttpRequest, pk: Any) -> HttpResponse:
     found = _find(request, pk)
-    return render(request, "jobs/job.html", _context(request, found))
+    queued = found.state == State.QUEUED
+    context = _context(request, found)
+    if queued and priorities.may_set_priority(job=found, by=request.user):
+        context["priority"] = PriorityForm(initial={"priority": found.priority})
+    return render(request, "jobs/job.html", context)
 
 
 @require_safe
@@ -123,6 +148,7 @@ def _context(request: HttpRequest, found: Job) -> dict[str, Any]:
         "spec": json.dumps(found.spec, indent=2, sort_keys=True),
         "reservations": statement.reservations(run_id=found.pk),
         "result": _result(found),
+        "epsilon_figure": _epsilon_figure(found),
         "may_cancel": is_owner and found.is_open and not found.cancel_requested_at,
         "may_repeat": is_owner and ended_badly and registry.kind(found.kind).again,
         "has_trace": _reads_traces(user) and bool(found.trace),
@@ -130,6 +156,17 @@ def _context(request: HttpRequest, found: Job) -> dict[str, Any]:
         "no_worker": queued and not _has_worker(found),
         "announcement": f"{found.title}: {found.get_state_display()}, {found.stage}",
     }
+
+
+def _epsilon_figure(found: Job) -> dict[str, Any] | None:
+    """Epsilon over the steps that were charged; of a search it would tell its trials.
+
+    A run without privacy spends none.
+    """
+    run = TrainingRun.objects.filter(job=found).only("plan").first()
+    if run is None:
+        return None
+    return epsilon_over_steps(run.plan, charged=attempts.charged(found).steps)
 
 
 def _has_worker(found: Job) -> bool:
@@ -184,6 +221,22 @@ def job_cancel(request: HttpRequest, pk: Any) -> HttpResponse:
 
 
 @require_POST
+def job_priority(request: HttpRequest, pk: Any) -> HttpResponse:
+    found = _find(request, pk)
+    form = PriorityForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, form.errors["priority"][0])
+        return redirect("web:job", pk=found.pk)
+    with explained(request) as outcome:
+        priorities.set_priority(
+            job=found, priority=form.cleaned_data["priority"], by=request.user
+        )
+    if outcome.ok:
+        messages.info(request, "The job's priority was changed.")
+    return redirect("web:job", pk=found.pk)
+
+
+@require_POST
 def job_again(request: HttpRequest, pk: Any) -> HttpResponse:
     found = _own(request, pk)
     with explained(request) as outcome:
@@ -210,5 +263,6 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<uuid:pk>/live/", job_live, name="job_live"),
     path("jobs/<uuid:pk>/trace/", job_trace, name="job_trace"),
     path("jobs/<uuid:pk>/cancel/", job_cancel, name="job_cancel"),
+    path("jobs/<uuid:pk>/priority/", job_priority, name="job_priority"),
     path("jobs/<uuid:pk>/again/", job_again, name="job_again"),
 ]

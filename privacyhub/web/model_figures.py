@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ NAMES = {
     "macro_recall": "Recall, mean of classes",
     "macro_f1": "F1, mean of classes",
     "macro_auc": "AUC, mean of classes",
+    "right_auc": "AUC of right answers",
     "rmse": "Root mean square error",
     "mae": "Mean absolute error",
     "r2": "R²",
@@ -46,20 +48,29 @@ def metric_rows(released: Metrics, exact: Metrics | None) -> list[dict[str, Any]
 
 def roc(metrics: Metrics) -> Figure | None:
     curve = metrics.get("roc") or {}
-    return _curve(
+    figure = _curve(
         curve.get("fpr"),
         curve.get("tpr"),
         x="False positive rate",
         y="True positive rate",
         diagonal=True,
     )
+    return _banded(figure, curve)
 
 
 def precision_recall(metrics: Metrics) -> Figure | None:
     curve = metrics.get("pr") or {}
-    return _curve(
+    figure = _curve(
         curve.get("recall"), curve.get("precision"), x="Recall", y="Precision"
     )
+    return _banded(figure, curve)
+
+
+def _banded(figure: Figure | None, curve: Mapping[str, Any]) -> Figure | None:
+    """The curve with its 95% interval, where it has one."""
+    if figure and curve.get("low"):
+        figure["series"][0] |= {"lower": curve["low"], "upper": curve["high"]}
+    return figure
 
 
 def calibration(metrics: Metrics) -> Figure | None:
@@ -99,11 +110,15 @@ def confusion(metrics: Metrics) -> Figure | None:
 
 def charts(metrics: Metrics, *, prefix: str, note: str) -> list[dict[str, Any]]:
     """The charts that these metrics have, each with an id and a summary."""
+    right = metrics.get("right") or {}  # of several classes: was the answer right
     drawn = (
         ("roc", "ROC curve", roc(metrics)),
         ("pr", "Precision and recall", precision_recall(metrics)),
         ("confusion", "Confusion matrix", confusion(metrics)),
         ("calibration", "Calibration", calibration(metrics)),
+        ("right-roc", "ROC curve of right answers", roc(right)),
+        ("right-pr", "Precision and recall of right answers", precision_recall(right)),
+        ("right-calibration", "Calibration of the top class", calibration(right)),
     )
     return [
         {"id": f"{prefix}-{key}", "title": title, "figure": figure, "summary": note}
@@ -112,15 +127,26 @@ def charts(metrics: Metrics, *, prefix: str, note: str) -> list[dict[str, Any]]:
     ]
 
 
-def epsilon_over_steps(plan: Mapping[str, Any]) -> Figure | None:
-    """What the training units had paid after each block of steps."""
-    rows = plan.get("epsilon_table") or []
+def epsilon_over_steps(
+    plan: Mapping[str, Any], *, charged: int | None = None
+) -> Figure | None:
+    """What the training units pay by each block of steps.
+
+    charged: the steps of a run that were charged so far, where the line ends; its axes
+    are those of the whole run.
+    """
+    table = plan.get("epsilon_table") or []
+    rows = [row for row in table if charged is None or row["step"] <= charged]
     if not rows:
         return None
+    whole = table[-1]
     return {
         "kind": "line",
-        "x": {"title": "Steps charged"},
-        "y": {"title": "Epsilon spent"},
+        "x": {"title": "Steps charged", "range": [0, whole["step"]]},
+        "y": {
+            "title": "Epsilon spent",
+            "range": [0, math.ceil(10 * whole["epsilon"]) / 10],
+        },
         "series": [
             {
                 "name": "Epsilon",

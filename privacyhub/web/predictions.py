@@ -79,9 +79,11 @@ def _page(
     made: Prediction | None = None,
     file_form: FileForm | None = None,
 ) -> HttpResponse:
-    own = Prediction.objects.filter(
-        requested_by=request.user, model_version=version
-    ).defer("sealed_input")
+    own = (
+        Prediction.objects.filter(requested_by=request.user, model_version=version)
+        .select_related("model_version__key")
+        .defer("sealed_input")
+    )
     wrong = bool(form.errors or (file_form and file_form.errors))
     context = {
         "version": version,

@@ -26,7 +26,7 @@ from privacyhub.datasets import services as datasets
 from privacyhub.datasets.models import Dataset, Version, VersionKind
 from privacyhub.feedback.models import Feedback
 from privacyhub.governance import grants
-from privacyhub.training import artefacts, exports, recipes, services
+from privacyhub.training import artefacts, exports, recipes, services, what_if
 from privacyhub.training.forms import ModelShareForm
 from privacyhub.training.models import Model, ModelVersion, TrainingRun
 from privacyhub.web import model_figures
@@ -227,7 +227,17 @@ def model_retrain(request: HttpRequest, pk: Any) -> HttpResponse:
         "sources": sources.order_by("-number"),
     }
     with explained(request):
-        context["quote"] = services.price_of_retrain(run=version.run, version=source)
+        asker = request.user.username
+        quote = services.price_of_retrain(
+            run=version.run, version=source, recipient=asker
+        )
+        context["quote"] = quote
+        context["most"] = what_if.largest_like(
+            plan=quote.plan,
+            recipe=services.recipe_of(version.run),
+            accounts=list(source.ledgers.all()),
+            recipient=asker,
+        )
         if request.method == "POST":
             run = services.retrain(run=version.run, version=source, by=request.user)
             return redirect("web:job", run.job_id)

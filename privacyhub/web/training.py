@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
@@ -17,7 +17,7 @@ from privacyhub.datasets import services as datasets
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Role, Version
 from privacyhub.governance import ledger
-from privacyhub.training import curves, recipes, services, sweeps
+from privacyhub.training import curves, recipes, services, sweeps, what_if
 from privacyhub.training.forms import (
     DataForm,
     PrivacyForm,
@@ -84,7 +84,7 @@ def _hold_together(
         return True
     with explained(request, form), _at_its_field(form):
         if step >= PRICED_STEP:
-            _priced(version, answers)
+            _priced(version, answers, recipient=request.user.username)
         else:
             recipes.build(version=version, request=recipe_request(answers))
     return not form.errors
@@ -103,7 +103,9 @@ def _at_its_field(form: forms.Form) -> Iterator[None]:
         form.add_error(field, error.message)
 
 
-def _priced(version: Version, answers: dict[str, Any]) -> dict[str, Any]:
+def _priced(
+    version: Version, answers: dict[str, Any], *, recipient: str
+) -> dict[str, Any]:
     """The recipe that the answers ask for and its price, or the sweep's.
 
     Reads declarations and the ledger, no row.
@@ -112,16 +114,22 @@ def _priced(version: Version, answers: dict[str, Any]) -> dict[str, Any]:
     context: dict[str, Any] = {"recipe": recipe}
     asked = sweep_request(answers)
     if asked is None:
-        quote = services.price(version=version, recipe=recipe)
+        quote = services.price(version=version, recipe=recipe, recipient=recipient)
         return context | {
             "quote": quote,
+            "most": what_if.largest_like(
+                plan=quote.plan,
+                recipe=recipe,
+                accounts=list(version.ledgers.all()),
+                recipient=recipient,
+            ),
             "epsilon_figure": epsilon_over_steps(quote.plan.to_dict()),
         }
     epsilons, with_bare = asked
     runs = sweeps.recipes_of(recipe=recipe, epsilons=epsilons, with_bare=with_bare)
     return context | {
         "recipes": runs,
-        "sweep": sweeps.price(version=version, recipes=runs),
+        "sweep": sweeps.price(version=version, recipes=runs, recipient=recipient),
     }
 
 
@@ -142,7 +150,8 @@ def train_price(request: HttpRequest, pk: Any) -> HttpResponse:
     context: dict[str, Any] = {"version": version, "form": form}
     if form.is_valid():
         with explained(request, form), _at_its_field(form):
-            context |= _priced(version, draft | form.answers)
+            answers = draft | form.answers
+            context |= _priced(version, answers, recipient=request.user.username)
     return render(request, "training/_price.html", context)
 
 
@@ -179,7 +188,7 @@ def _review(
         "submission": _submission(request),
     }
     with explained(request, form) as outcome:
-        context |= _priced(version, draft)
+        context |= _priced(version, draft, recipient=request.user.username)
         context["searched"] = sorted(context["recipe"].searched)
         if request.method == "POST":
             return redirect(_submit(request, version, draft, context))
@@ -188,16 +197,21 @@ def _review(
 
 
 def _submission(request: HttpRequest) -> UUID:
-    """The id of what the review page submits: sent twice, it is made once."""
+    """What the review page sends with its button: sent twice, a run is made once."""
     try:
         return UUID(request.POST.get("submission", ""))
     except ValueError:
         return uuid4()
 
 
+def _made_by(user: Any, submission: UUID) -> UUID:
+    """The id of what the user's submission makes: no other user's leads to it."""
+    return uuid5(submission, str(user.pk))
+
+
 def _submitted(request: HttpRequest) -> str:
     """Where a submission leads that was made before, by an earlier click."""
-    made = _submission(request)
+    made = _made_by(request.user, _submission(request))
     if Sweep.objects.filter(pk=made, owner=request.user).exists():
         return reverse("web:sweep", args=[made])
     run = TrainingRun.objects.filter(pk=made, owner=request.user).first()
@@ -218,7 +232,7 @@ def _submit(
         "reason": draft.get("reason") or "",
         "model": Model.objects.filter(pk=draft.get("model") or None).first(),
     }
-    made = context["submission"]
+    made = _made_by(request.user, context["submission"])
     if "sweep" in context:
         sweep = sweeps.submit(recipes=context["recipes"], sweep_id=made, **asked)
         return reverse("web:sweep", args=[sweep.pk])

@@ -46,16 +46,27 @@ class WhatIfForm(forms.Form):
             ("", "one by the numbers below"),
             *((str(run.pk), _told(run)) for run in self.known),
         ]
-        caps = statement.recipient_caps(ledger=ledger, user=user)
-        self.fields["recipient"].choices = [  # type: ignore[attr-defined]
+        self.asker = user.username
+        self.fields["recipient"].choices = self._recipients(ledger, user)  # type: ignore[attr-defined]
+
+    def _recipients(self, ledger: Ledger, user: Any) -> list[tuple[str, str]]:
+        """The asker; where there are caps to read, also each of these, and nobody's."""
+        known = statement.recipient_caps(ledger=ledger, user=user)
+        caps = known.values_list("recipient", flat=True)
+        if not caps:
+            return [(self.asker, "you")]
+        return [
+            (self.asker, "you"),
+            *((one, f"{one}: their cap too") for one in caps if one != self.asker),
             ("", "anyone: the ledger's own cap"),
-            *((cap.recipient, f"{cap.recipient}: their cap too") for cap in caps),
         ]
 
     def question(self) -> Question:
         said = {
             name: value for name, value in self.cleaned_data.items() if value
         }  # what is left out goes by rule
+        if "recipient" not in self.data:
+            said["recipient"] = self.asker
         like = said.pop("like", None)
         if like:
             said["like"] = next(run for run in self.known if str(run.pk) == like)

@@ -142,10 +142,10 @@ def browser() -> Iterator[Browser]:
 
 
 def without_aborts(complaints: list[str]) -> list[str]:
-    """The complaints that are not htmx telling, in two lines, that it gave a request up.
+    """Without htmx telling, in two lines, that it gave a request up.
 
     It gives one up when a newer one replaces it and when its page is left; nothing is
-    wrong then. An "afterRequest" of any other origin (no network, say) stays a complaint.
+    wrong then. An "afterRequest" of any other origin, such as no network, is kept.
     """
     kept: list[str] = []
     for complaint in complaints:

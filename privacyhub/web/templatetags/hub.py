@@ -29,7 +29,8 @@ SPRITE = "vendor/tabler-icons-3.51.0/icons.svg"
 
 # Pages that lie below an entry of the navigation without having its address.
 _BELOW = {
-    "web:datasets": ("/versions/", "/anonymizations/", "/hierarchies/"),
+    "web:datasets": ("/versions/",),
+    "web:anonymizations": ("/hierarchies/", "/policy-templates/"),
     "web:models": ("/model-versions/", "/sweeps/"),
     "web:settings": ("/users/", "/password/"),
 }

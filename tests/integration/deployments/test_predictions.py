@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
+from jobs import registry
+from privacyhub.api.models import KeptAnswer
 from privacyhub.deployments import services
 from privacyhub.deployments.models import Prediction, PredictionBatch
+from privacyhub.governance import keys
 from privacyhub.governance.models import AuditEvent
 from privacyhub.training import services as training
 
@@ -35,6 +42,13 @@ def test_prediction_has_an_id_and_a_sealed_input(
     kept = Prediction.objects.get(pk=told[0]["id"])
     assert b"female" not in bytes(kept.sealed_input)
     assert services.input_of(kept)["sex"] == "female"
+    assert kept.output == output
+    row = Prediction.objects.filter(pk=kept.pk).values().get()
+    for value in row.values():
+        stored = bytes(value) if isinstance(value, bytes | memoryview) else str(value)
+        assert b"probabilit" not in (
+            stored if isinstance(stored, bytes) else stored.encode()
+        )
     assert AuditEvent.objects.get(action="model_version.predict").detail == {"rows": 2}
 
 
@@ -63,6 +77,44 @@ def test_bad_row_is_named_without_its_value(
     assert (told["code"], told["row"], told["column"]) == (code, 2, column)
     assert "secret-text" not in answer.content.decode()
     assert not Prediction.objects.exists()
+
+
+def test_answers_cannot_be_read_after_an_erasure(
+    asked: str,
+    model_version: Any,
+    steward: Any,
+    api_for: Callable[[Any], Any],
+    client_for: Callable[[Any], Any],
+) -> None:
+    api = api_for(steward)
+    made = api.post(asked, {"rows": [ROW]}).json()["predictions"][0]
+    listed = reverse("api:predictions")
+    assert api.get(listed).json()["results"][0]["output"] == made["output"]
+    keys.destroy(model_version.key)
+    assert Prediction.objects.get().output == {}
+    assert api.get(listed).json()["results"][0]["output"] == {}
+
+
+def test_kept_answer_is_sealed_and_goes_after_its_time(
+    asked: str, steward: Any, api_for: Callable[[Any], Any]
+) -> None:
+    api, headers = api_for(steward), {"HTTP_IDEMPOTENCY_KEY": "once"}
+    body = {"rows": [ROW]}
+    first = api.post(asked, body, **headers)
+    assert api.post(asked, body, **headers).json() == first.json()
+    assert Prediction.objects.count() == 1
+    kept = KeptAnswer.objects.get()
+    assert b"probabilit" not in bytes(kept.sealed_body)
+    plain = hashlib.sha256()
+    for name, value in body.items():
+        plain.update(f"{name}=".encode())
+        plain.update(json.dumps(value, sort_keys=True).encode() + b"\0")
+    assert kept.body_digest != plain.hexdigest()  # whoever guesses the row cannot tell
+    registry.run_tidying_hooks()
+    assert KeptAnswer.objects.exists()
+    KeptAnswer.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    registry.run_tidying_hooks()
+    assert not KeptAnswer.objects.exists()
 
 
 def test_no_rows_are_refused(

@@ -19,7 +19,11 @@ from privacyhub.anonymization.models import (
 )
 from privacyhub.assessment import reports
 from privacyhub.datasets import services
-from privacyhub.deployments.models import Prediction, PredictionBatch
+from privacyhub.deployments.models import (
+    Prediction,
+    PredictionBatch,
+    output_context,
+)
 from privacyhub.feedback import services as feedback
 from privacyhub.governance import keys
 from privacyhub.governance.models import CapRequest
@@ -85,7 +89,11 @@ def predict_for(model_version: Any) -> Callable[..., Any]:
             model_version=model_version,
             requested_by=user,
             sealed_input=keys.seal_json({}, key=model_version.key, context=str(pk)),
-            output={"label": "no", "probability": 0.9},
+            sealed_output=keys.seal_json(
+                {"label": "no", "probability": 0.9},
+                key=model_version.key,
+                context=output_context(pk),
+            ),
         )
 
     return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -27,8 +28,65 @@ READY_WITHIN = 60.0
 GRACE = (settings.JOB_DRAIN + settings.JOB_DRAIN_GRACE).total_seconds() + 10
 
 
+# Seconds before a child that ended by itself is started again, one pause a death in a
+# row; after the last the hub ends. One that ran for STEADY seconds begins a new row.
+PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+STEADY = 120.0
+
+logger = logging.getLogger(__name__)
+
+
+class Child:
+    """A process of the hub and its log."""
+
+    def __init__(self, name: str, command: list[str]) -> None:
+        self._name = name
+        self._command = command
+        self._deaths = 0
+        self._again_at: float | None = None
+        self.start()
+
+    def start(self) -> None:
+        self._began, self._again_at = time.monotonic(), None
+        with (LOGS / f"{self._name}.log").open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: S603 - ours
+                self._command,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def require_alive(self) -> None:
+        if self.process.poll() is not None:
+            raise CommandError(
+                f"The hub's {self._name} process ended by itself. "
+                f"{LOGS / self._name}.log tells why."
+            )
+
+    def keep_alive(self) -> None:
+        """Start it again once its pause is over. CommandError after too many deaths."""
+        if self.process.poll() is None:
+            return
+        now = time.monotonic()
+        if self._again_at is None:
+            self._again_at = now + self._next_pause(ran=now - self._began)
+        elif now >= self._again_at:
+            self.start()
+
+    def _next_pause(self, *, ran: float) -> float:
+        if ran > STEADY:
+            self._deaths = 0
+        if self._deaths == len(PAUSES):
+            self.require_alive()
+        pause = PAUSES[self._deaths]
+        self._deaths += 1
+        logger.warning("%s ended; it is started again in %g s", self._name, pause)
+        return pause
+
+
 class Hub:
-    """Web and worker as children; when one ends, the other does too."""
+    """Web and worker as children; one that ends is started again."""
 
     def __init__(self, *, port: int, host: str = "127.0.0.1") -> None:
         self.address = f"http://{host}:{port}"
@@ -36,32 +94,25 @@ class Hub:
             "web": processes.web(address=f"{host}:{port}"),
             "worker": processes.worker(),
         }
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: list[Child] = []
 
     def __enter__(self) -> Hub:
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         LOGS.mkdir(parents=True, exist_ok=True)
         for name, command in self._commands.items():
-            with (LOGS / f"{name}.log").open("ab") as log:
-                self._children[name] = subprocess.Popen(  # noqa: S603 - ours
-                    command,
-                    env=environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            self._children.append(Child(name, command))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child in self._children.values():
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
+        processes = [child.process for child in self._children]
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
         until = time.monotonic() + GRACE
-        for child in self._children.values():
+        for process in processes:
             try:
-                child.wait(max(0.1, until - time.monotonic()))
+                process.wait(max(0.1, until - time.monotonic()))
             except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)
 
     def wait_until_ready(self) -> None:
         """Until the pages answer and a worker has said that it lives."""
@@ -76,16 +127,16 @@ class Hub:
         raise CommandError(f"The hub did not answer within {READY_WITHIN:.0f} s.")
 
     def require_alive(self) -> None:
-        for name, child in self._children.items():
-            if child.poll() is not None:
-                raise CommandError(
-                    f"The hub's {name} process ended by itself. "
-                    f"{LOGS / name}.log tells why."
-                )
+        for child in self._children:
+            child.require_alive()
+
+    def keep_alive(self) -> None:
+        for child in self._children:
+            child.keep_alive()
 
     def wait(self) -> None:
         while True:
-            self.require_alive()
+            self.keep_alive()
             time.sleep(0.5)
 
 
