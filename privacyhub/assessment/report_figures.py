@@ -13,24 +13,25 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from privacyhub.assessment.metric_names import NAMES
 from privacyhub.assessment.models import Assessment
 from privacyhub.assessment.report_fields import exact, odds_of_100, share
 from privacyhub.governance.models import Part
 from privacyhub.training.models import ModelVersion, Privacy
 
-# Metrics of every task; each comes as value, low and high.
-METRICS = {
-    "auc": "AUC",
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
-    "average_precision": "Average precision",
-    "log_loss": "Log loss",
-    "mae": "Mean absolute error",
-    "rmse": "Root mean squared error",
-    "r2": "R squared",
-}
+# What a machine-readable report always names, null where the task has no such figure.
+_ALWAYS = (
+    "auc",
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "average_precision",
+    "log_loss",
+    "mae",
+    "rmse",
+    "r2",
+)
 _MOST_POINTS = 65
 _ODDS_AT = ("0.1", "0.25", "0.5", "1", "1.5", "2", "3", "4", "6", "8")
 
@@ -89,7 +90,7 @@ def metric_rows(released: Mapping[str, Any]) -> list[list[str]]:
         value = share(told.get("value"))
         if value is not None:
             low, high = share(told.get("low")), share(told.get("high"))
-            rows.append([METRICS.get(name, name), value, low or "", high or ""])
+            rows.append([NAMES.get(name, name), value, low or "", high or ""])
     return rows
 
 
@@ -105,7 +106,7 @@ def machine_readable(
         "odds_of_100": odds_of_100(loss.total),
     }
     metrics = released.get("metrics") or {}
-    for name in {**METRICS, **metrics}:
+    for name in dict.fromkeys([*_ALWAYS, *metrics]):
         figure = metrics.get(name) or {}
         told[f"{name}_released"] = share(figure.get("value"))
         if figure:

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
 from django.views.decorators.http import require_http_methods
 
-from privacyhub.assessment import group_evaluation
+from privacyhub.assessment import group_evaluation, metric_names
 from privacyhub.assessment.models import GroupAssessment
 from privacyhub.datasets.models import Version
 from privacyhub.datasets.services import the_ledger
@@ -25,8 +25,7 @@ NAMES = {
     "false_positive_rate": "False positive rate",
     "false_negative_rate": "False negative rate",
     "selection_rate": "Predicted positive",
-    "rmse": "Root mean square error",
-    "mae": "Mean absolute error",
+    **{name: metric_names.NAMES[name] for name in ("rmse", "mae")},
 }
 
 

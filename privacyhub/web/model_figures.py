@@ -8,6 +8,7 @@ from typing import Any
 
 from django.urls import reverse
 
+from privacyhub.assessment.metric_names import NAMES
 from privacyhub.assessment.models import Assessment
 from privacyhub.training.models import ModelVersion
 
@@ -16,23 +17,6 @@ Metrics = Mapping[str, Any]
 
 # What a task's models are compared by; a regression's error has its target's unit.
 UTILITY = {"binary": "auc", "multiclass": "accuracy"}
-NAMES = {
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
-    "auc": "AUC",
-    "average_precision": "Average precision",
-    "brier": "Brier score",
-    "macro_precision": "Precision, mean of classes",
-    "macro_recall": "Recall, mean of classes",
-    "macro_f1": "F1, mean of classes",
-    "macro_auc": "AUC, mean of classes",
-    "right_auc": "AUC of right answers",
-    "rmse": "Root mean square error",
-    "mae": "Mean absolute error",
-    "r2": "R²",
-}
 
 
 def metric_rows(released: Metrics, exact: Metrics | None) -> list[dict[str, Any]]:

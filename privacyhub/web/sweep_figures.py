@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from privacyhub.assessment.metric_names import NAMES
 from privacyhub.assessment.sweep_results import SweepResult
 from privacyhub.training.curves import Curve
-from privacyhub.web.model_figures import NAMES, Figure
+from privacyhub.web.model_figures import Figure
 
 EXACT = "Exact, not covered by the guarantee"
 

@@ -10,11 +10,11 @@ from django.urls import path
 from django.views.decorators.http import require_safe
 
 from privacyhub.assessment import sweep_results
+from privacyhub.assessment.metric_names import NAMES
 from privacyhub.datasets.services import the_ledger
 from privacyhub.training.models import Sweep
 from privacyhub.training.plans import unit_in_words
 from privacyhub.web import sweep_figures
-from privacyhub.web.model_figures import NAMES
 
 
 @require_safe

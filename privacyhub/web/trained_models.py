@@ -20,7 +20,7 @@ from django.views.decorators.http import (
 )
 
 from privacyhub.api import model_files
-from privacyhub.assessment import evaluation
+from privacyhub.assessment import evaluation, metric_names
 from privacyhub.assessment.models import Assessment, Report
 from privacyhub.datasets import services as datasets
 from privacyhub.datasets.models import Dataset, Version, VersionKind
@@ -272,7 +272,7 @@ def _entry(version: ModelVersion, compared: list[str]) -> dict[str, Any]:
 def _comparison(compared: list[dict[str, Any]]) -> list[tuple[str, list[Any]]]:
     """A line a metric, with the released figure of each compared version."""
     told = [{row["name"]: row["released"] for row in e["rows"]} for e in compared]
-    names = [n for n in model_figures.NAMES.values() if any(n in one for one in told)]
+    names = [n for n in metric_names.NAMES.values() if any(n in one for one in told)]
     return [(name, [one.get(name) for one in told]) for name in names]
 
 
