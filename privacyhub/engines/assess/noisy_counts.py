@@ -87,11 +87,18 @@ def with_intervals(
 
 
 def interval(value: float, spread: Floats, *, most: float) -> Interval:
-    """A figure with the 95% interval of its replicates, clipped to [0, most]."""
+    """A figure with the 95% interval of its replicates, clipped to [0, most].
+
+    None where the whole interval lies outside: clipped to one end it would look sure,
+    and it is nothing but noise.
+    """
     known = spread[np.isfinite(spread)]
+    unknown = {"value": None, "low": None, "high": None}
     if not math.isfinite(value) or len(known) <= FEWEST_KNOWN:
-        return {"value": None, "low": None, "high": None}
+        return unknown
     low, high = np.quantile(known, (0.025, 0.975))
+    if max(high, value) < 0 or min(low, value) > most:
+        return unknown
     told = {"value": value, "low": min(low, value), "high": max(high, value)}
     return {name: float(np.clip(one, 0, most)) for name, one in told.items()}
 

@@ -14,7 +14,7 @@ from privacyhub.engines.assess.histogram import (
     score_edges,
 )
 from privacyhub.engines.assess.metrics import multiclass_metrics, regression_metrics
-from privacyhub.engines.assess.noisy_counts import NoisyCounts, with_intervals
+from privacyhub.engines.assess.noisy_counts import NoisyCounts, interval, with_intervals
 from privacyhub.engines.assess.released import (
     bins_of,
     released_multiclass,
@@ -173,3 +173,12 @@ def test_interval_lies_around_the_noisy_figure_and_not_the_cleaned_one() -> None
     assert share["value"] == 0.5
     assert 0.48 > share["low"] > 0.46
     assert 0.52 < share["high"] < 0.54
+
+
+def test_a_figure_that_is_nothing_but_noise_is_not_told_as_sure() -> None:
+    """Its interval lies below zero; clipped it would be [0, 0]."""
+    low = np.full(300, -0.5) + np.linspace(-0.1, 0.1, 300)
+    unknown = {"value": None, "low": None, "high": None}
+    assert interval(-0.5, low, most=1.0) == unknown
+    assert interval(1.5, low + 2, most=1.0) == unknown
+    assert interval(-0.05, low + 0.5, most=1.0)["value"] == 0.0
