@@ -9,10 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+WAITS = 2.0  # seconds, for a writer before this one
+POLL = 0.01
 
 
 def canonical(statement: Any) -> bytes:
@@ -33,14 +37,34 @@ def lines(path: Path, *, most_bytes: int = 0) -> list[bytes]:
 
 @contextmanager
 def alone(place: Path) -> Iterator[None]:
-    """One writer at a time in this folder, over all processes of the machine."""
+    """One writer at a time in this folder, over all processes of the machine.
+
+    Raises TimeoutError, an OSError, where another keeps it for longer than a write
+    takes: a process that is halted here must not halt all others. What is not exported
+    now, the next line or a worker's keeper exports.
+    """
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = os.open(place / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _take(lock)
         yield
     finally:
         os.close(lock)
+
+
+def _take(lock: int) -> None:
+    until = time.monotonic() + WAITS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError(
+                    "another process keeps the folder of heads"
+                ) from None
+            time.sleep(POLL)
+        else:
+            return
 
 
 def append(path: Path, content: Any) -> None:

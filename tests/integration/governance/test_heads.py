@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
 import json
 import uuid
@@ -16,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from privacyhub.engines.dp.rdp import rdp_vector
-from privacyhub.governance import audit, heads, keys, ledger
+from privacyhub.governance import audit, head_files, heads, keys, ledger
 from privacyhub.governance.models import AuditEvent, AuditHead, Ledger
 from privacyhub.governance.sums import store
 from privacyhub.governance.verification import verify
@@ -189,6 +190,32 @@ def test_a_head_that_a_crash_kept_from_being_written_is_exported_later(
     said = heads.last_of_ledger(account.pk)
     assert said is not None
     assert said["sequence"] == account.entries.count() == 2
+
+
+def test_one_who_is_halted_among_the_heads_does_not_halt_the_ledger(
+    account: Ledger,
+    steward: Any,
+    django_capture_on_commit_callbacks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What could not be exported then, the next line exports."""
+    monkeypatch.setattr(head_files, "WAITS", 0.05)
+    run = uuid.uuid4()
+    with django_capture_on_commit_callbacks(execute=True):
+        ledger.reserve(
+            ledgers=[account], run_id=run, prices=[price(3)], recipient="s", by=steward
+        )
+    with (heads.folder() / ".lock").open("wb") as halted:
+        fcntl.flock(halted, fcntl.LOCK_EX)
+        before = heads.last_of_ledger(account.pk)
+        with django_capture_on_commit_callbacks(execute=True):
+            ledger.charge(run_id=run, purpose="training", event=gaussian(1))
+        assert heads.last_of_ledger(account.pk) == before
+    with django_capture_on_commit_callbacks(execute=True):
+        ledger.charge(run_id=run, purpose="training", event=gaussian(1))
+    said = heads.last_of_ledger(account.pk)
+    assert said is not None
+    assert said["spent_train"] == store(rdp_vector(gaussian(2)))
 
 
 def test_a_changed_ledger_line_or_sum_is_told(account: Ledger) -> None:
