@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -65,8 +64,8 @@ def append(row: Ledger, kind: EntryKind, *, by: Any, **values: Any) -> None:
     )
     entry.hash = chained(previous, entry)
     entry.save(force_insert=True)
-    write_head = partial(heads.export_ledger_head, row.pk)
-    transaction.on_commit(write_head, robust=True)
+    # No partial: where it fails, Django tells the function's name, and that has none.
+    transaction.on_commit(lambda: heads.export_ledger_head(row.pk), robust=True)
 
 
 def chained(previous: str, entry: LedgerEntry) -> str:

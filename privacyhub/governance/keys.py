@@ -10,11 +10,12 @@ from __future__ import annotations
 import base64
 import fcntl
 import json
+import logging
 import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from django.utils import timezone
 
 from privacyhub.engines.tables.sealed import seal, unseal
 from privacyhub.governance.models import DataKey
+
+
+logger = logging.getLogger(__name__)
 
 
 class KeyDestroyed(Exception):
@@ -120,11 +124,19 @@ def destroy(key: DataKey) -> None:
         row.wrapped = None
         row.destroyed_at = timezone.now()
         row.save()
-        for hook in _destroyed_hooks:
-            transaction.on_commit(partial(hook, row), robust=True)
+        transaction.on_commit(lambda: _tell_destroyed(row))
 
 
 _destroyed_hooks: list[Callable[[DataKey], None]] = []
+
+
+def _tell_destroyed(row: DataKey) -> None:
+    """The key is gone, whatever a hook meets."""
+    for hook in _destroyed_hooks:
+        try:
+            hook(row)
+        except Exception:
+            logger.exception("a key was destroyed, and not all was told")
 
 
 def when_destroyed(hook: Callable[[DataKey], None]) -> None:

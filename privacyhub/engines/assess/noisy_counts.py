@@ -93,7 +93,7 @@ def interval(value: float, spread: Floats, *, most: float) -> Interval:
     and it is nothing but noise.
     """
     known = spread[np.isfinite(spread)]
-    unknown = {"value": None, "low": None, "high": None}
+    unknown: Interval = {"value": None, "low": None, "high": None}
     if not math.isfinite(value) or len(known) <= FEWEST_KNOWN:
         return unknown
     low, high = np.quantile(known, (0.025, 0.975))
