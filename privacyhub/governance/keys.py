@@ -30,7 +30,6 @@ from django.utils import timezone
 from privacyhub.engines.tables.sealed import seal, unseal
 from privacyhub.governance.models import DataKey
 
-
 logger = logging.getLogger(__name__)
 
 
