@@ -40,19 +40,21 @@ def _found(attempt: Attempt, subject: Subject) -> Found:
     held_out = assessing.read(
         attempt, subject, purpose="exact error by group", columns=[spec["column"]]
     )
+    outcomes = group_evaluation.outcomes_of(
+        model=held_out.model,
+        scored=held_out.scored,
+        values=held_out.side.frame[spec["column"]],
+        groups=tuple(spec["groups"]),
+    )
+    exact = group_evaluation.exact(outcomes)
+    if event is None:
+        return Found(exact=exact, released=[])
 
     def draw() -> Found:
-        exact, released = group_evaluation.figures(
-            model=held_out.model,
-            scored=held_out.scored,
-            values=held_out.side.frame[spec["column"]],
-            groups=tuple(spec["groups"]),
-            event=event,
-            most_rows=held_out.most_rows,
+        released = group_evaluation.released(
+            outcomes=outcomes, event=event, most_rows=held_out.most_rows
         )
         return Found(exact=exact, released=released)
 
-    if event is None:
-        return draw()
     note = "histogram of outcomes by group"
     return assessing.paid(attempt, subject, note=note, draw=draw)

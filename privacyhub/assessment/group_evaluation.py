@@ -8,6 +8,7 @@ for. Without an epsilon nothing is paid and nothing is released.
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -156,16 +157,22 @@ def codes_of(values: pl.Series, groups: tuple[str, ...]) -> NDArray[np.int64]:
     ).to_numpy()
 
 
-def figures(
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """What the model said of the held-out rows, and the group of each."""
+
+    model: TrainedModel
+    units: Any
+    asked: dict[str, Any]  # of the engine
+
+
+def outcomes_of(
     *,
     model: TrainedModel,
     scored: Scored,
     values: pl.Series,
     groups: tuple[str, ...],
-    event: LaplaceEvent | None,
-    most_rows: int,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Exact and released figures of each group; charge the event first."""
+) -> Outcomes:
     task = model.spec.task
     if task == "binary":
         predicted = (scored.scores >= 0.5).astype(np.float64)
@@ -180,20 +187,29 @@ def figures(
         "names": groups,
         "task": task,
     }
-    exact = exact_group_errors(**asked, units=scored.units)
-    if event is None:
-        return exact, []
-    target = model.encoder.target if model.encoder else None
+    return Outcomes(model=model, units=scored.units, asked=asked)
+
+
+def exact(outcomes: Outcomes) -> list[dict[str, Any]]:
+    """Exact figures of each group, for stewards."""
+    return exact_group_errors(**outcomes.asked, units=outcomes.units)
+
+
+def released(
+    *, outcomes: Outcomes, event: LaplaceEvent, most_rows: int
+) -> list[dict[str, Any]]:
+    """Released figures of each group; charge the event first."""
+    encoder = outcomes.model.encoder
+    target = encoder.target if encoder else None
     width = 1.0
     if target is not None and target.lower is not None and target.upper is not None:
         width = target.upper - target.lower
-    released = released_group_errors(
-        **asked,
+    return released_group_errors(
+        **outcomes.asked,
         noise_multiplier=event.noise_multiplier,
         max_rows_per_unit=most_rows,
         width=width,
     )
-    return exact, released
 
 
 @transaction.atomic
