@@ -6,7 +6,7 @@ import os
 import signal
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 from tests.faults import trainings
 from tests.faults.campaign import Fault, Trial
@@ -130,27 +130,41 @@ def _forget_claimed(trial: Trial, waiting: dict[str, tuple[int, float]]) -> None
 def halt_children(trial: Trial) -> None:
     """F5: SIGSTOP until another attempt has the job, then SIGCONT: it writes nothing.
 
-    The one that wakes tries every write that an attempt has; see `hub.steps`.
+    The one that wakes tries every write that an attempt has; see `hub.steps`. One that
+    the hub itself ends before it has tried them is no trial: another is halted for it.
     """
     halts = trial.size(30, 1)
     together = 1 if trial.stack.embedded else 5
     halted: list[JobRow] = []
-    while trial.count < halts:
+    for _ in range(2 * halts):
+        if len(halted) == halts:
+            break
         trial.submit(together, steps=40)
-        batch = []
-        while len(batch) < together and trial.count < halts:
-            job = trial.a_running_job()
-            if job is None:
-                break
-            if job.id not in {other.id for other in batch} and _halt(trial, job):
-                batch.append(job)
+        batch = _halt_some(trial, most=min(together, halts - len(halted)))
         for job in batch:
             _until_another_has_it(trial, job)
         for job in batch:
-            os.kill(job.pid, signal.SIGCONT)
-        halted += batch
+            with suppress(ProcessLookupError):
+                os.kill(job.pid, signal.SIGCONT)
         trial.wait()
+        awake = [job for job in batch if trial.stack.is_ours(job.pid)]
+        trial.count -= len(batch) - len(awake)
+        halted += awake
     _require_refusals(trial, halted)
+    if len(halted) < halts:
+        trial.broke("F5", f"only {len(halted)} of {halts} woke up to try their writes")
+
+
+def _halt_some(trial: Trial, *, most: int) -> list[JobRow]:
+    """Halt the processes of up to so many jobs that run, each once."""
+    batch: dict[str, JobRow] = {}
+    while len(batch) < most:
+        job = trial.a_running_job()
+        if job is None:
+            break
+        if job.id not in batch and _halt(trial, job):
+            batch[job.id] = job
+    return list(batch.values())
 
 
 def _halt(trial: Trial, job: JobRow) -> bool:
