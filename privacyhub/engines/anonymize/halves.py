@@ -21,7 +21,7 @@ KEPT_BYTES = 48_000_000
 
 
 class Half:
-    """Neighbouring columns at their levels.
+    """Neighbouring columns at their levels, which have `sizes` codes.
 
     `ids` numbers the combination of each entry, shape (entries,), below `count`. `keys`
     are the mixed-radix keys of the numbers, ascending; None where these would pass 63
@@ -32,6 +32,7 @@ class Half:
         self, lifted: Sequence[Ints], *, sizes: Sequence[int], entries: int
     ) -> None:
         self._lifted = lifted
+        self.sizes = tuple(sizes)
         space = math.prod(sizes)
         self.keys: Ints | None = None
         if space >= WIDE:
@@ -44,6 +45,11 @@ class Half:
         else:
             self.keys, self.ids = number(self.ids, space=space)
             self.count = len(self.keys)
+
+    @property
+    def columns(self) -> int:
+        """How many there are."""
+        return len(self.sizes)
 
     @cached_property
     def codes(self) -> list[Ints]:

@@ -37,12 +37,18 @@ class Test(ABC):
     __test__ = False  # not a test case
     inherits: bool = False
     mergeable: bool = False
+    # Classes of fewer rows fail, see `too_small`.
+    fewest: int = 0
     # A class without a row of the subset fails here first, before any other test.
     takes_empty: bool = False
 
     @abstractmethod
     def failing(self, classes: Classes) -> Bools:
         """Which classes do not hold, shape (classes,)."""
+
+    def too_small(self, size: Ints | Floats, *, population: Ints | Floats) -> Bools:
+        """Which classes of so many rows fail, and with them each of their parts."""
+        return np.zeros(len(size), dtype=bool)
 
     def least(self, classes: Classes, failing: Bools) -> Ints:
         """Rows of each class that are suppressed in every specialisation."""

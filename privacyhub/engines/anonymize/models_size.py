@@ -10,7 +10,7 @@ from scipy.special import gammaln, pdtr
 
 from .classes import Classes
 from .encoding import Problem
-from .keys import Bools, Ints
+from .keys import Bools, Floats, Ints
 from .models import Model, Test, require
 from .subsets import Subset, rows_of
 
@@ -148,12 +148,15 @@ class AtLeast(Test):
     mergeable = True
 
     def __init__(self, k: int, *, in_population: bool = False) -> None:
-        self.k = k
+        self.fewest = k
         self.in_population = in_population
 
     def failing(self, classes: Classes) -> Bools:
-        rows = classes.population if self.in_population else classes.size
-        return (rows < self.k) & (classes.size > 0)
+        return self.too_small(classes.size, population=classes.population)
+
+    def too_small(self, size: Ints | Floats, *, population: Ints | Floats) -> Bools:
+        rows = population if self.in_population else size
+        return (rows < self.fewest) & (size > 0)
 
 
 class _KAnonymous(AtLeast):

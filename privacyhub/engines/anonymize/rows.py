@@ -24,8 +24,10 @@ import pyarrow as pa
 from .hierarchies import ROOT, as_text
 from .keys import WIDE, Bools, Ints, dense_keys, pack, sorted_counts, unpack
 
-# Rows that are mapped, or coded, at a time.
+# Rows that are mapped at a time.
 SLICE_ROWS = 1_000_000
+# Text columns are coded together, on all cores, as long as their codes take no more.
+CODED_BYTES = 64_000_000
 # A column with more values than this is kept as it is, and not as codes.
 MOST_VALUES = 65_535
 
@@ -266,22 +268,22 @@ def factorize_columns(columns: Sequence[pl.Series]) -> list[Coded]:
         if numbers is not None:
             out[place] = numbers
         elif isinstance(series.dtype, pl.Enum):
-            out[place] = _known_codes(series, series.cat.get_categories())
+            out[place] = _known_codes(series, occurring=False)
         else:
             plain = series if series.dtype == pl.String else as_text(series)
             text[str(place)] = plain
     for name, series in _categorized(text):
-        out[int(name)] = _known_codes(series, series.cat.get_categories())
+        out[int(name)] = _known_codes(series, occurring=True)
     return [out[place] for place in range(len(columns))]
 
 
 def _categorized(text: Mapping[str, pl.Series]) -> Iterator[tuple[str, pl.Series]]:
-    """The columns as categories of their own; a long table's one after the other."""
-    if not text:
-        return
-    long = len(next(iter(text.values()))) > SLICE_ROWS
-    names = [[name] for name in text] if long else [list(text)]
-    for group in names:
+    """The columns as categories of their own; of a long table a few at a time."""
+    names = list(text)
+    rows = len(text[names[0]]) if names else 0
+    together = max(CODED_BYTES // max(4 * rows, 1), 1)
+    for start in range(0, len(names), together):
+        group = names[start : start + together]
         frame = pl.DataFrame([text[name].alias(name) for name in group])
         coded = frame.select(
             pl.col(name).cast(pl.Categorical(pl.Categories.random())) for name in group
@@ -290,22 +292,31 @@ def _categorized(text: Mapping[str, pl.Series]) -> Iterator[tuple[str, pl.Series
             yield name, coded[name]
 
 
-def _known_codes(series: pl.Series, values: pl.Series) -> Coded:
-    """Codes in the order of the values that occur; categories are in any order."""
-    physical = series.to_physical()
-    missing = physical.null_count() > 0
+def _known_codes(series: pl.Series, *, occurring: bool) -> Coded:
+    """Codes in the order of the values that occur; categories are in any order.
+
+    `occurring`: each category is known to occur.
+    """
+    values = series.cat.get_categories()
+    codes = series.to_physical()
+    missing = codes.null_count() > 0
     if missing:
-        physical = physical.cast(pl.UInt32).fill_null(len(values))
-    codes = physical.to_numpy()
+        codes = codes.cast(pl.UInt32).fill_null(len(values))
     size = len(values) + missing
-    present = np.flatnonzero(np.bincount(codes, minlength=size)[: len(values)])
     names = values.to_list()
-    order = np.array(sorted(present.tolist(), key=names.__getitem__), dtype=np.int64)
+    order = range(len(names))
+    if not occurring:
+        counts = np.bincount(codes.to_numpy(), minlength=size)[: len(names)]
+        order = np.flatnonzero(counts).tolist()
+    ranked = np.array(sorted(order, key=names.__getitem__), dtype=np.int64)
     table = np.zeros(size, dtype=np.min_scalar_type(max(size, 1)))
-    table[order] = np.arange(len(order))
-    table[len(values) :] = len(order)
-    kept = [names[place] for place in order] + [None] * missing
-    return Coded(codes=table[codes], values=pl.Series(kept, dtype=pl.String))
+    table[ranked] = np.arange(len(ranked))
+    table[len(values) :] = len(ranked)
+    kept = [names[place] for place in ranked] + [None] * missing
+    return Coded(
+        codes=pl.Series(table).gather(codes).to_numpy() if size else codes.to_numpy(),
+        values=pl.Series(kept, dtype=pl.String),
+    )
 
 
 def _whole_numbers(series: pl.Series) -> Coded | None:

@@ -5,6 +5,8 @@ The whole lattice is in memory: a lower bound and an "open" flag a node.
 1. The metric's separable bound gives every node a lower bound at once.
 2. A greedy descent from the most general node gives a first solution.
 3. Then, until no open node is left: check the most general open node.
+   * Levels of a few columns that rule it out close all nodes with these or below,
+     and it need not be checked; see `conflicts`.
    * Rows that are suppressed in all its specialisations past the limit: close these.
    * Otherwise they raise the lower bound of all its specialisations.
    * A better score closes every node whose lower bound reaches it.
@@ -24,6 +26,7 @@ import numpy as np
 
 from . import lattice
 from .checks import Check, Checker, Node
+from .conflicts import Conflicts
 from .errors import AnonymizeCancelled
 from .keys import Bools, Floats
 from .lattice import Levels
@@ -67,6 +70,9 @@ class Exhaustive:
     def __init__(self, *, checker: Checker, limits: Limits) -> None:
         self.checker = checker
         self.limits = limits
+        self.conflicts = Conflicts(
+            problem=checker.problem, tests=checker.tests, limit=checker.limit
+        )
         heights = checker.problem.heights
         self.heights = heights
         self.shape = lattice.shape(heights)
@@ -99,7 +105,8 @@ class Exhaustive:
             levels = self._lowest_bound() if by_bound else self._most_general()
             if levels is None:
                 break
-            self._visit(levels)
+            if not self._ruled_out(levels):
+                self._visit(levels)
             stopped = self._tick()
         self._settle()
         return self._outcome()
@@ -136,7 +143,7 @@ class Exhaustive:
             below = sorted(lattice.children(node), key=lambda n: self.lower[n])
             node = None
             for child in below:
-                if not self.open[child]:
+                if not self.open[child] or self._ruled_out(child):
                     continue
                 if self._visit(child).anonymous:
                     node = child
@@ -170,6 +177,12 @@ class Exhaustive:
             return None
         chosen = at[np.argmin(self.lower.ravel()[at])]
         return tuple(int(i) for i in np.unravel_index(chosen, self.shape))
+
+    def _ruled_out(self, levels: Levels) -> bool:
+        closed = self.conflicts.closes(levels)
+        if closed is not None:
+            self.open[closed] = False
+        return closed is not None
 
     def _visit(self, levels: Levels) -> Check:
         check = self.checker.check(levels)
