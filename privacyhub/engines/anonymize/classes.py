@@ -36,7 +36,7 @@ class Classes:
     def __init__(self, *, problem: Problem, levels: Sequence[int]) -> None:
         self.problem = problem
         self.levels = tuple(levels)
-        self._last_leaves: tuple[Bools, list[Floats]] | None = None
+        self._last_shares: tuple[Bools, Floats] | None = None
         self._halves = problem.halves(self.levels)
         left, right = self._halves
         self._space = left.count * right.count
@@ -133,12 +133,36 @@ class Classes:
 
     def leaf_counts(self, chosen: Bools) -> list[Floats]:
         """Rows of the chosen classes by level-0 code, for each column."""
-        if self._last_leaves is None or not np.array_equal(
-            self._last_leaves[0], chosen
-        ):
-            inside = chosen[self.of_entry]
-            self._last_leaves = (chosen, self.problem.leaves_of(inside))
-        return self._last_leaves[1]
+        return self.problem.leaves_of(self._joint_counts(chosen))
+
+    def share_sums(self, chosen: Bools) -> Floats:
+        """Shares of the chosen classes' rows, see `Problem.shares_of`."""
+        last = self._last_shares
+        if last is None or not np.array_equal(last[0], chosen):
+            last = chosen, self.problem.shares_of(self._joint_counts(chosen))
+            self._last_shares = last
+        return last[1]
+
+    def _joint_counts(self, chosen: Bools) -> list[Floats]:
+        """Rows of the chosen classes, by joint codes; whichever are fewer are counted.
+
+        Counts are whole numbers, so that the difference is exact.
+        """
+        problem = self.problem
+        if 2 * self.size[chosen].sum() <= problem.total:
+            return problem.joint_counts(self._entries(chosen))
+        others = problem.joint_counts(self._entries(~chosen))
+        pairs = zip(problem.all_joint_counts, others, strict=True)
+        return [everything - other for everything, other in pairs]
+
+    def _entries(self, chosen: Bools) -> Ints:
+        """The entries of the chosen classes, in any order."""
+        if not self._dense:
+            lengths = np.diff(self._starts, append=len(self._order))
+            return self._order[np.repeat(chosen, lengths)]
+        marked = np.zeros(self._space, dtype=bool)
+        marked[self.keys[chosen]] = True
+        return np.flatnonzero(marked[self._entry_keys])
 
     def table(self, name: str) -> Floats:
         """Counts of a sensitive column's values, shape (classes, values)."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from .encoding import Problem
 from .halves import Half
-from .keys import Floats, dense_keys, number
+from .keys import Ints, dense_keys, number
 from .lattice import Levels
 from .models import Test
 
@@ -69,20 +69,20 @@ class Conflicts:
         return blamed
 
     def _lost_by(
-        self, half: Half, columns: list[int], size: Floats, population: Floats | None
+        self, half: Half, columns: list[int], size: Ints, population: Ints | None
     ) -> float:
         """Rows that these columns alone lose."""
         codes = [half.codes[j] for j in columns]
         keys = dense_keys(codes, sizes=[half.sizes[j] for j in columns])
         distinct, group = number(keys, space=int(keys.max(initial=0)) + 1)
 
-        def by_group(rows: Floats) -> Floats:
+        def by_group(rows: Ints) -> Ints:
             return np.bincount(group, weights=rows, minlength=len(distinct))
 
         outer = None if population is None else by_group(population)
         return self._lost(by_group(size), outer)
 
-    def _lost(self, size: Floats, population: Floats | None) -> float:
+    def _lost(self, size: Ints, population: Ints | None) -> float:
         """Rows of groups that fail with all their parts."""
         outer = size if population is None else population
         failing = np.zeros(len(size), dtype=bool)

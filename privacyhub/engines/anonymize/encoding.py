@@ -78,6 +78,30 @@ class Sensitive:
     labels: tuple[str, ...]
 
 
+class _Joint:
+    """Neighbouring columns coded together at level 0.
+
+    `keys` of the entries, shape (entries,), in row-major order of `sizes`.
+    """
+
+    def __init__(self, *, columns: Sequence[Column], codes: Sequence[Ints]) -> None:
+        self._columns = columns
+        self.sizes = tuple(column.sizes[0] for column in columns)
+        self.cells = math.prod(self.sizes)
+        self.keys, _ = pack(codes, sizes=self.sizes)
+
+    @cached_property
+    def shares(self) -> Floats:
+        """Shares at each level of each column in turn, shape (levels, cells)."""
+        codes = np.unravel_index(np.arange(self.cells), self.sizes)
+        return np.concatenate(
+            [
+                column.share_table[:, own]
+                for column, own in zip(self._columns, codes, strict=True)
+            ]
+        )
+
+
 @dataclass(frozen=True)
 class Problem:
     """The encoded table.
@@ -171,25 +195,41 @@ class Problem:
             self._lifts[column, level] = known
         return known
 
-    def leaves_of(self, inside: Bools) -> list[Floats]:
-        """Rows of some entries by level-0 code, for each column.
-
-        Small columns are counted together and then summed apart.
-        """
-        at = np.flatnonzero(inside)
-        weights = self.float_weights[at]
-        out: list[Floats] = []
-        for joint, sizes in self._joint:
-            counts = np.bincount(
-                joint[at], weights=weights, minlength=math.prod(sizes)
-            ).reshape(sizes)
-            axes = range(len(sizes))
-            out += [counts.sum(axis=tuple(a for a in axes if a != j)) for j in axes]
+    def joint_counts(self, entries: Ints) -> list[Floats]:
+        """Rows of some entries by the joint level-0 codes of each group of columns."""
+        weights = self.float_weights[entries]
+        out = []
+        for group in self._joint:
+            keys = group.keys[entries]
+            counts = np.bincount(keys, weights=weights, minlength=group.cells)
+            out.append(counts.astype(np.float64, copy=False))
         return out
 
     @cached_property
-    def _joint(self) -> list[tuple[Ints, tuple[int, ...]]]:
-        """Neighbouring columns coded together, up to JOINT_CELLS cells."""
+    def all_joint_counts(self) -> list[Floats]:
+        return self.joint_counts(np.arange(len(self.weights)))
+
+    def leaves_of(self, counts: Sequence[Floats]) -> list[Floats]:
+        """`joint_counts` by level-0 code, for each column."""
+        out: list[Floats] = []
+        for group, joint in zip(self._joint, counts, strict=True):
+            axes = range(len(group.sizes))
+            table = joint.reshape(group.sizes)
+            out += [table.sum(axis=tuple(a for a in axes if a != j)) for j in axes]
+        return out
+
+    def shares_of(self, counts: Sequence[Floats]) -> Floats:
+        """Sums of shares over `joint_counts`, for each level of each column in turn."""
+        # Not `@`: its threads cost more than products of this size.
+        sums = [
+            np.einsum("lc,c->l", group.shares, joint)
+            for group, joint in zip(self._joint, counts, strict=True)
+        ]
+        return np.concatenate(sums)
+
+    @cached_property
+    def _joint(self) -> list[_Joint]:
+        """Neighbouring columns together, up to JOINT_CELLS cells."""
         groups: list[list[int]] = []
         cells = JOINT_CELLS + 1
         for j, column in enumerate(self.columns):
@@ -198,12 +238,13 @@ class Problem:
                 cells = 1
             groups[-1].append(j)
             cells *= column.sizes[0]
-        out = []
-        for group in groups:
-            sizes = tuple(self.columns[j].sizes[0] for j in group)
-            keys, _ = pack([self.codes[j] for j in group], sizes=sizes)
-            out.append((keys, sizes))
-        return out
+        return [
+            _Joint(
+                columns=[self.columns[j] for j in group],
+                codes=[self.codes[j] for j in group],
+            )
+            for group in groups
+        ]
 
     @cached_property
     def float_weights(self) -> Floats:

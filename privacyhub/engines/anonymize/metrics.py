@@ -132,8 +132,8 @@ class Aggregate:
             raise AnonymizeError("At least one weight must be above 0.")
         self.join: np.ufunc = np.maximum if self.name in ("max", "rank") else np.add
 
-    def part(self, cost: Floats, column: int) -> Floats:
-        """A column's costs in the domain of keys."""
+    def part(self, cost: Floats, column: Ints | int) -> Floats:
+        """Costs in the domain of keys: of one column, or each with its column."""
         weight = self.weights[column]
         if self.name == "geometric_mean":
             return np.log1p(cost) * (weight / self.weights.sum())
@@ -142,7 +142,7 @@ class Aggregate:
         return cost * weight
 
     def score(self, costs: Floats) -> Score:
-        parts = np.array([self.part(costs[j], j) for j in range(len(costs))])
+        parts = self.part(costs, np.arange(len(costs)))
         if self.name == "rank":
             key = tuple(np.sort(parts)[::-1].tolist())
             return Score(key=key, value=float(np.expm1(np.log1p(costs).mean())))

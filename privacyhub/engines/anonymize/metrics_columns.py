@@ -72,23 +72,26 @@ class Loss(ColumnMetric):
 
 
 class _LossScorer(ColumnScorer):
+    """Works on all levels of all columns at once: one array, column by column."""
+
     def __init__(self, *, metric: ColumnMetric, problem: Problem) -> None:
         super().__init__(metric=metric, problem=problem)
         self.cost = metric.generalization_cost
         self.suppression = metric.suppression_cost
         n = float(problem.total)
-        self.least = np.array([self.cost * n / c.leaves for c in problem.columns])
+        leaves = np.array([float(column.leaves) for column in problem.columns])
+        self.least = self.cost * n / leaves
         self.span = n - self.least
-        # Sum of shares over all rows, by column and level.
-        self.totals = [
-            np.array([float(counts @ share) for share in column.shares])
-            for column, counts in zip(problem.columns, problem.leaf_counts, strict=True)
-        ]
+        levels = [len(column.levels) for column in problem.columns]
+        self.column = np.repeat(np.arange(len(levels)), levels)
+        self.first = np.cumsum([0, *levels[:-1]])
+        # Sum of shares over all rows.
+        self.totals = problem.shares_of(problem.all_joint_counts)
 
-    def _normalized(self, total: Floats, column: int) -> Floats:
-        if self.span[column] <= 0:
-            return np.zeros_like(total)
-        return np.maximum((total - self.least[column]) / self.span[column], 0.0)
+    def _normalized(self, total: Floats, column: Ints | int) -> Floats:
+        least, span = self.least[column], self.span[column]
+        share = (total - least) / np.where(span > 0, span, np.inf)
+        return np.maximum(share, 0.0)
 
     def row_costs(self, column: int, level: int) -> Floats:
         return self.cost * self.problem.columns[column].shares[level]
@@ -106,23 +109,20 @@ class _LossScorer(ColumnScorer):
         return self.suppression * (rows - share) + (1 - self.cost) * share
 
     def costs(self, classes: Classes, suppressed: Bools) -> Floats:
-        out = np.empty(len(self.totals))
+        at = self.first + classes.levels
+        total = self.cost * self.totals[at]
         rows = float(classes.size[suppressed].sum())
-        leaves = classes.leaf_counts(suppressed) if rows else []
-        for j, level in enumerate(classes.levels):
-            total = self.cost * float(self.totals[j][level])
-            if rows:
-                share = float(leaves[j] @ self.problem.columns[j].shares[level])
-                total += self._extra(rows, share)
-            span = self.span[j]
-            out[j] = max((total - self.least[j]) / span, 0.0) if span > 0 else 0.0
-        return out
+        if rows:
+            total += self._extra(rows, classes.share_sums(suppressed)[at])
+        return self._normalized(total, np.arange(len(at)))
 
     def parts(self) -> list[Floats]:
-        return [
-            self.aggregate.part(self._normalized(self.cost * totals, j), j)
-            for j, totals in enumerate(self.totals)
-        ]
+        return self._parts(self.cost * self.totals)
+
+    def _parts(self, total: Floats) -> list[Floats]:
+        """A vector for each column, from the sums over all rows."""
+        costs = self._normalized(total, self.column)
+        return np.split(self.aggregate.part(costs, self.column), self.first[1:])
 
     def parts_below(
         self, classes: Classes, least: Ints, whole: Bools
@@ -132,28 +132,24 @@ class _LossScorer(ColumnScorer):
         Of classes lost as a whole the rows are known. Of the others only their number
         is; a row is cheapest to suppress where its share is largest, at this node.
         """
+        total = self.cost * self.totals
         rows = float(classes.size[whole].sum())
-        counts = classes.leaf_counts(whole) if rows else None
+        if rows:
+            total += self._extra(rows, classes.share_sums(whole))
         partly = least * ~whole
-        any_partly = bool(partly.any())
-        out = []
-        for j, column in enumerate(self.problem.columns):
-            top = classes.levels[j] + 1
-            total = self.cost * self.totals[j][:top]
-            if counts is not None:
-                share = column.share_table[:top] @ counts[j]
-                total = total + self._extra(rows, share)
-            if any_partly:
-                total = total + float(
-                    (partly * self._extra(1.0, classes.shares(j))).sum()
-                )
-            out.append(self.aggregate.part(self._normalized(total, j), j))
-        return out
+        if partly.any():
+            extra = [
+                float((partly * self._extra(1.0, classes.shares(j))).sum())
+                for j in range(len(self.first))
+            ]
+            total += np.array(extra)[self.column]
+        parts = zip(self._parts(total), classes.levels, strict=True)
+        return [part[: level + 1] for part, level in parts]
 
     def class_order(self, classes: Classes) -> Floats:
         """The aggregate of each class's shares, not normalized, as in ARX."""
         total = np.zeros(len(classes))
-        for j in range(len(self.totals)):
+        for j in range(len(self.first)):
             total += np.log1p(classes.size * classes.shares(j))
         return total
 
