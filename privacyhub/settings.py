@@ -329,6 +329,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # that has loaded it serves the next job sooner; it is replaced when it has grown.
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 1_000
 CELERY_WORKER_MAX_MEMORY_PER_CHILD = 2_000_000  # kB
+# Seconds until the slot of a child that was killed is free: no result is waited for.
+CELERY_WORKER_LOST_WAIT = 1.0
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker for ever
