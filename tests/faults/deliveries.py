@@ -17,6 +17,7 @@ STARTS_WITHIN = 60.0  # seconds, F8
 VISIBILITY = 5  # seconds, F6
 RARE = ("submit.", "reserve.", "release.", "cancel.", "reap.")  # passed less often
 REPEATED = ("beat.", "checkpoint.", "train.pa", "train.ran", "charge.")  # several times
+KEPT = ("reap.", "release.", "publish.")  # by keepers, on which all that died waits
 SELDOM = ("cancel.", "release.", "end.")  # by jobs that are cancelled or give up
 
 
@@ -135,10 +136,12 @@ def kill_at_failpoints(trial: Trial) -> None:
 
 def _chance(trial: Trial, name: str) -> float:
     """That a process dies at a point that it passes."""
-    if name.startswith(RARE):
-        return 0.5
     if trial.campaign.short:
         return 1.0
+    if name.startswith(KEPT):
+        return 0.1
+    if name.startswith(RARE):
+        return 0.5
     return 0.06 if name.startswith(REPEATED) else 0.3
 
 
