@@ -31,7 +31,7 @@ from privacyhub.engines.dp.reference import (  # noqa: E402
 from privacyhub.engines.dp.spec import TrainSpec  # noqa: E402
 from privacyhub.engines.dp.training import train  # noqa: E402
 from privacyhub.engines.prepare.encoding import EncodedTable, bare_table  # noqa: E402
-from tests.benchmarks.dp_results import case, write  # noqa: E402
+from tests.benchmarks.results import case, write  # noqa: E402
 
 ROWS, FEATURES, ROUNDS, EPOCHS = 32_768, 100, 7, 6
 TARGETS = {"fit": 2.0, "tuned-fit": 1.0}
