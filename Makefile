@@ -2,6 +2,7 @@
 # make run      the hub
 # make test     the tests (DATABASE_URL and REDIS_URL: against those services too)
 # make bench    the benchmarks into var/bench (NAME=anonymize for one of them)
+# make bench-peers   DP training's speed beside Opacus and JAX Privacy, in .venv-peers
 # make faults   kills, halts and outages against real processes (SEED=1), as a table
 # make check    ruff and mypy
 # make lock     requirements.txt anew from requirements.in
@@ -10,11 +11,15 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
+VENV_PEERS := .venv-peers
+READY_PEERS := $(VENV_PEERS)/.ready
+# Where torch without CUDA comes from: a folder of wheels, or where uv knows it to be.
+TORCH := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
 PORT ?= 8000
 export TF_USE_LEGACY_KERAS = 1
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: setup run demo test bench faults check lock
+.PHONY: setup run demo test bench bench-peers faults check lock
 
 setup: $(READY)
 
@@ -55,6 +60,15 @@ bench: $(READY_DEV)
 		$(PYTHON) -m tests.benchmarks.$$name || exit 1; \
 	done
 
+bench-peers: $(READY_DEV) $(READY_PEERS)
+	@$(PYTHON) -m tests.benchmarks.dp_training
+
+$(READY_PEERS): requirements-peers.txt
+	@uv venv -q --allow-existing --python 3.11 $(VENV_PEERS)
+	@uv pip install -q --python $(VENV_PEERS)/bin/python --no-deps --require-hashes \
+		$(TORCH) -r $<
+	@touch $@
+
 faults: $(READY_DEV)
 	@$(PYTHON) -m tests.faults --write --seed $(or $(SEED),1) $(ARGS)
 
@@ -66,3 +80,6 @@ lock:
 		--override requirements-overrides.txt requirements.in -o requirements.txt
 	uv pip compile -q --python-version 3.11 --generate-hashes --no-header \
 		requirements-dev.in -o requirements-dev.txt
+	uv pip compile -q --python-version 3.11 --generate-hashes --no-header $(TORCH) \
+		--no-emit-index-url --no-emit-find-links requirements-peers.in \
+		-o requirements-peers.txt

@@ -9,8 +9,6 @@ same process.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -23,8 +21,8 @@ import numpy as np
 import polars as pl
 
 from privacyhub.engines import anonymize as an
+from tests.benchmarks.results import ROOT, case, write
 
-ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data" / "adult_arx"
 REFERENCE = "np.bincount of 30 million uint16"
 SENSITIVE = "occupation"
@@ -76,13 +74,13 @@ def million() -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def solve(case: str) -> Callable[[], Any]:
+def solve(name: str) -> Callable[[], Any]:
     """A call that solves the case; what it needs is read here."""
     known = hierarchies()
     others = {n: h for n, h in known.items() if n != SENSITIVE}
-    if case.startswith("k5"):
-        frame = million() if case.endswith("1m") else adult()
-        limit = float(case.split("-")[1][1:])
+    if name.startswith("k5"):
+        frame = million() if name.endswith("1m") else adult()
+        limit = float(name.split("-")[1][1:])
         return lambda: an.anonymize(
             frame,
             quasi_identifiers=known,
@@ -90,7 +88,7 @@ def solve(case: str) -> Callable[[], Any]:
             suppression_limit=limit,
         )
     frame = adult()
-    if case == "local":
+    if name == "local":
         return lambda: an.recode_locally(
             frame,
             quasi_identifiers=known,
@@ -99,7 +97,7 @@ def solve(case: str) -> Callable[[], Any]:
         )
     model: an.Model = (
         an.EqualTCloseness(SENSITIVE, 0.2)
-        if case == "t-equal"
+        if name == "t-equal"
         else an.HierarchicalTCloseness(SENSITIVE, 0.2, known[SENSITIVE])
     )
     return lambda: an.anonymize(
@@ -146,41 +144,24 @@ def _memory(name: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def measure(case: str) -> dict[str, Any]:
+def measure(name: str) -> dict[str, Any]:
     """One case, in this process."""
-    runs, target = CASES[case]
+    runs, target = CASES[name]
     reference = bincount_seconds()
-    if case == "memory-1m":
+    if name == "memory-1m":
         value, unit, ratio = measure_memory(), "bytes", None
     else:
-        value, unit = seconds(solve(case), runs=runs), "s"
+        value, unit = seconds(solve(name), runs=runs), "s"
         ratio = value / reference
-    return {
-        "case": case,
-        "value": value,
-        "unit": unit,
-        "ratio": ratio,
-        "to": None if ratio is None else REFERENCE,
-        "target": target,
-        "met": value <= LIMITS[case],
-    }
-
-
-def machine() -> dict[str, Any]:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    return {
-        "cores": os.cpu_count(),
-        "memory_gb": round(memory, 1),
-        "python": platform.python_version(),
-        "commit": commit or None,
-    }
+    return case(
+        name,
+        value=value,
+        unit=unit,
+        ratio=ratio,
+        to=None if ratio is None else REFERENCE,
+        target=target,
+        met=value <= LIMITS[name],
+    )
 
 
 def main() -> None:
@@ -188,9 +169,9 @@ def main() -> None:
         print(json.dumps(measure(sys.argv[1])))
         return
     cases = []
-    for case in CASES:
+    for name in CASES:
         run = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.anonymize", case],
+            [sys.executable, "-m", "tests.benchmarks.anonymize", name],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -198,10 +179,7 @@ def main() -> None:
         )
         cases.append(json.loads(run.stdout))
         print(json.dumps(cases[-1]), file=sys.stderr)
-    out = ROOT / "var" / "bench" / "anonymize.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    report = {"machine": machine(), "cases": cases}
-    out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write("anonymize", cases)
 
 
 if __name__ == "__main__":

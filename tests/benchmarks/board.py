@@ -8,6 +8,7 @@ jobs and with many.
 from __future__ import annotations
 
 import json
+import logging
 import statistics
 import time
 from datetime import timedelta
@@ -27,6 +28,7 @@ from jobs import registry  # noqa: E402
 from jobs.models import Job  # noqa: E402
 from jobs.states import State  # noqa: E402
 from privacyhub.accounts.models import User  # noqa: E402
+from privacyhub.web import request_ids  # noqa: E402
 
 JOBS = 10_000
 OWNERS = 20
@@ -84,6 +86,8 @@ def fill(count: int) -> None:
 
 def main() -> None:
     settings.ALLOWED_HOSTS = ["testserver"]
+    # A line for each page would lie between the benchmark's own.
+    logging.getLogger(request_ids.__name__).setLevel(logging.WARNING)
     admin, _ = User.objects.get_or_create(username="board", role="admin")
     client = Client()
     client.force_login(admin)

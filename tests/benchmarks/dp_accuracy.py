@@ -35,7 +35,7 @@ from privacyhub.engines.prepare.statistics import (  # noqa: E402
     dp_column_statistics,
     statistics_noise_multiplier,
 )
-from tests.benchmarks.dp_results import ROOT, case, write  # noqa: E402
+from tests.benchmarks.results import ROOT, case, write  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data" / "adult_uci" / "adult_train.csv"
 DELTA = 1e-5

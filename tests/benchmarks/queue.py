@@ -26,7 +26,7 @@ from types import FrameType
 from typing import Any
 
 from privacyhub import processes
-from tests.benchmarks.dp_results import ROOT, case, write
+from tests.benchmarks.results import ROOT, case, write
 from tests.faults.servers import Missing, Postgres, Redis, free_port
 
 WORKERS = 2

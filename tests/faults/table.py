@@ -9,7 +9,7 @@ from typing import Any
 
 from scipy.stats import beta
 
-from tests.benchmarks.dp_results import case, write
+from tests.benchmarks.results import case, write
 from tests.faults.invariants import Breach, Violation
 
 COLUMNS = (Breach.LOST, Breach.DOUBLED, Breach.OVERCHARGED)

@@ -1,4 +1,4 @@
-"""The file that a DP benchmark writes under var/bench."""
+"""The file that a benchmark writes under var/bench."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gb": round(memory, 1),
         "python": platform.python_version(),
-        "commit": commit,
+        "commit": commit or None,
     }
 
 
