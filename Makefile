@@ -56,7 +56,7 @@ test: $(READY_DEV)
 	@$(PYTHON) -m pytest $(ARGS)
 
 bench: $(READY_DEV)
-	@for name in $(or $(NAME),anonymize dp_training dp_accuracy queue); do \
+	@for name in $(or $(NAME),anonymize dp_training dp_accuracy queue large_table); do \
 		$(PYTHON) -m tests.benchmarks.$$name || exit 1; \
 	done
 

@@ -109,7 +109,7 @@ def measure(folder: Path, more: dict[str, str]) -> dict[str, Any]:
             commands.append(_bare_worker(number))
         for command in commands:
             running.enter_context(started(command, environment, folder / "log"))
-        _until_ready(address, log=folder / "log")
+        until_ready(address, log=folder / "log")
         told = _told("queue_rounds", address, environment=environment)
     return {**told, "board": _told("board", environment=environment)}
 
@@ -140,7 +140,7 @@ def _bare_worker(number: int) -> list[str]:
     ]
 
 
-def _until_ready(address: str, *, log: Path) -> None:
+def until_ready(address: str, *, log: Path) -> None:
     until = time.monotonic() + READY_WITHIN
     while time.monotonic() < until:
         try:

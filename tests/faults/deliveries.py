@@ -16,9 +16,23 @@ from tests.faults.campaign import Fault, Trial
 STARTS_WITHIN = 60.0  # seconds, F8
 VISIBILITY = 5  # seconds, F6
 RARE = ("submit.", "reserve.", "release.", "cancel.", "reap.")  # passed less often
-REPEATED = ("beat.", "checkpoint.", "train.pa", "train.ran", "charge.")  # several times
-KEPT = ("reap.", "release.", "publish.")  # by keepers, on which all that died waits
 SELDOM = ("cancel.", "release.", "end.")  # by jobs that are cancelled or give up
+# F9: that a process dies at a point that it passes; at the others, every second time.
+# Less at the start of a job and where it passes several times, for it to come further,
+# and where keepers pass, on which everything that died waits.
+CHANCES = {
+    "publish.": 0.1,
+    "release.": 0.1,
+    "reap.": 0.1,
+    "claim.": 0.1,
+    "run.starting": 0.1,
+    "train.trial": 0.1,
+    "train.pa": 0.04,
+    "train.ran": 0.04,
+    "beat.": 0.04,
+    "charge.": 0.04,
+    "checkpoint.": 0.04,
+}
 
 
 def redeliver(trial: Trial) -> None:
@@ -107,8 +121,7 @@ def _committed(trial: Trial, tag: str) -> str:
 def kill_at_failpoints(trial: Trial) -> None:
     """F9: web, workers and their keepers die at each named point; in short at four.
 
-    Points that a job passes several times strike less often, so that jobs come as far
-    as the last ones; what still lacks kills decides what is asked of the hub.
+    What still lacks kills decides what is asked of the hub; see CHANCES too.
     """
     common = [name for name in NAMES if not name.startswith(RARE)]
     names = trial.coins.sample(common, 4) if trial.campaign.short else NAMES
@@ -119,9 +132,10 @@ def kill_at_failpoints(trial: Trial) -> None:
         "PRIVACYHUB_FAILPOINT_SEED": str(trial.campaign.seed),
     }
     shutil.rmtree(trial.stack.folder / "failpoints", ignore_errors=True)
-    trial.stack.require(web_with=struck, workers_with=struck)
+    workers = trial.size(3, 2)
+    trial.stack.require(workers=workers, web_with=struck, workers_with=struck)
     until = time.monotonic() + trial.size(900, 60)
-    busy = trial.size(24, 3)
+    busy = trial.size(40, 3)
     while time.monotonic() < until and (left := _left(trial, names, times)):
         waiting = [job for job in trial.jobs().values() if not job.ended]
         if len(waiting) < busy:
@@ -135,14 +149,9 @@ def kill_at_failpoints(trial: Trial) -> None:
 
 
 def _chance(trial: Trial, name: str) -> float:
-    """That a process dies at a point that it passes."""
     if trial.campaign.short:
         return 1.0
-    if name.startswith(KEPT):
-        return 0.1
-    if name.startswith(RARE):
-        return 0.5
-    return 0.06 if name.startswith(REPEATED) else 0.3
+    return next((p for start, p in CHANCES.items() if name.startswith(start)), 0.5)
 
 
 def _submit_and_perhaps_cancel(trial: Trial, *, left: Sequence[str]) -> None:
