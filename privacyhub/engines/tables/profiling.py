@@ -289,13 +289,19 @@ class _Sample:
         self._random = np.random.default_rng(0)
         self._held: list[pl.DataFrame] = []
         self._rows = 0
+        self._most = 1.0  # a row that draws more is not among the smallest
 
     def see(self, batch: pa.RecordBatch) -> None:
-        table = pa.Table.from_batches([batch]).select(self._names)
-        frame = pl.DataFrame(pl.from_arrow(table))
-        draws = pl.Series("__draw", self._random.random(batch.num_rows))
-        self._held.append(frame.with_columns(draws))
-        self._rows += batch.num_rows
+        draws = self._random.random(batch.num_rows)
+        kept = (
+            pa.Table.from_batches([batch])
+            .select(self._names)
+            .take(np.flatnonzero(draws < self._most))
+        )
+        frame = pl.DataFrame(pl.from_arrow(kept))
+        drawn = pl.Series("__draw", draws[draws < self._most])
+        self._held.append(frame.with_columns(drawn))
+        self._rows += frame.height
         if self._rows > 2 * SAMPLE_ROWS:
             self._shrink()
 
@@ -309,7 +315,11 @@ class _Sample:
     def _shrink(self) -> None:
         every = pl.concat(self._held)
         if every.height > SAMPLE_ROWS:
-            every = every.bottom_k(SAMPLE_ROWS, by="__draw")
+            least = every.bottom_k(SAMPLE_ROWS, by="__draw")
+            # Text in Polars is a view that keeps the batches it came from: copied.
+            table = least.to_arrow(compat_level=pl.CompatLevel.oldest())
+            every = pl.DataFrame(pl.from_arrow(table))
+            self._most = float(every["__draw"].to_numpy().max())
         self._held, self._rows = [every], every.height
 
 
