@@ -79,6 +79,8 @@ class EntrySerializer(serializers.ModelSerializer):
             "at",
             "kind",
             "part",
+            "unit",
+            "relation",
             "actor",
             "recipient",
             "run_id",

@@ -24,6 +24,7 @@ _SEALED = (
     *("number", "kind", "part", "actor", "recipient", "purpose", "event"),
     *("vector", "delta", "epsilon", "at_delta", "used", "note"),
 )
+_TERMS = ("unit", "relation")
 
 
 def locked(ledgers: Iterable[Ledger]) -> list[Ledger]:
@@ -58,6 +59,8 @@ def append(row: Ledger, kind: EntryKind, *, by: Any, **values: Any) -> None:
         number=number + 1,
         at=timezone.now(),
         kind=kind,
+        unit=row.unit,
+        relation=row.relation,
         actor=getattr(by, "username", by),
         used=str(balance(row).spent) if row.is_declared else "",
         **values,
@@ -68,16 +71,30 @@ def append(row: Ledger, kind: EntryKind, *, by: Any, **values: Any) -> None:
     transaction.on_commit(lambda: heads.export_ledger_head(row.pk), robust=True)
 
 
-def chained(previous: str, entry: LedgerEntry) -> str:
-    """The hash of a line over what it says and the hash of the line before."""
+def chained(previous: str, entry: LedgerEntry, *, terms: bool = True) -> str:
+    """The hash of a line over what it says and the hash of the line before.
+
+    terms: unit and relation among it.
+    """
     line = {
         "ledger": str(entry.ledger_id),
         "at": entry.at.isoformat(timespec="microseconds"),
         "run_id": str(entry.run_id or ""),
         **{name: getattr(entry, name) for name in _SEALED},
+        **{name: getattr(entry, name) for name in _TERMS if terms},
     }
     canonical = json.dumps(line, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"{previous}\n{canonical}".encode()).hexdigest()
+
+
+def is_chained(previous: str, entry: LedgerEntry) -> bool:
+    """Whether a line's hash is that of what it says.
+
+    Lines that were written before they had a unit and a relation were sealed without
+    them, and exported heads name their hashes: those stay.
+    """
+    either = (chained(previous, entry, terms=terms) for terms in (True, False))
+    return entry.hash in either
 
 
 def record_refusal(*, refused: BudgetRefused, by: Any) -> None:
