@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from privacyhub.governance.balances import BudgetRefused, balance
 from privacyhub.governance.models import EntryKind, Ledger, LedgerEntry, Reservation
 
 START = "0" * 64  # before the first line
+NOTED_AGAIN = timedelta(hours=1)
 _SEALED = (
     *("number", "kind", "part", "actor", "recipient", "purpose", "event"),
     *("vector", "delta", "epsilon", "at_delta", "used", "note"),
@@ -146,3 +148,20 @@ def note_steward_read(
             purpose=purpose,
             recipient="stewards only",
         )
+
+
+def note_steward_look(*, ledgers: Iterable[Ledger], by: Any, purpose: str) -> None:
+    """Log what pages read again and again: once an hour for each person and ledger."""
+    since = timezone.now() - NOTED_AGAIN
+    fresh = [
+        row
+        for row in ledgers
+        if not row.entries.filter(
+            kind=EntryKind.STEWARD_READ,
+            actor=by.username,
+            purpose=purpose,
+            at__gt=since,
+        ).exists()
+    ]
+    if fresh:
+        note_steward_read(ledgers=fresh, by=by, purpose=purpose)

@@ -58,6 +58,7 @@ def train() -> None:
             "classes": ["no", "yes"],
             "settings": {"epochs": 5},
         },
+        by=version.created_by,
     )
     run = training.submit(version=version, recipe=recipe, by=steward, name="Model")
     execution.execute(str(run.job_id))
