@@ -79,6 +79,7 @@ __all__ = [
     "decide_raise",
     "declare",
     "event_of",
+    "has_begun",
     "note_steward_look",
     "note_steward_read",
     "note_uncovered_release",
@@ -275,6 +276,12 @@ def charge(
             at_delta=reservation.at_delta,
             note=note,
         )
+
+
+def has_begun(*, run_id: UUID, purpose: str) -> bool:
+    """Whether the run has begun to spend what it holds for this."""
+    held = Reservation.objects.filter(run_id=run_id, purpose=purpose)
+    return held.filter(state=ReservationState.ACTIVE).exists()
 
 
 @transaction.atomic(savepoint=False)
