@@ -143,7 +143,7 @@ def _pay(attempt: Attempt, event: LaplaceEvent, *, note: str) -> None:
             checkpoints.save(job=attempt.job, position=PAID, content=b"")
     except ledger.LedgerError as error:
         raise JobFailed(
-            "Nothing is reserved for this assessment. Ask for one on the model's page.",
+            f"{error.message} Ask for an assessment on the model's page.",
             code="not_reserved",
         ) from error
 
