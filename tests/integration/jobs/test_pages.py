@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -262,6 +263,9 @@ def test_readiness_names_what_is_missing(
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["disk"]) == (503, False)
     monkeypatch.undo()
+    settings.AUDIT_HEADS_DIR = Path("/proc")
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["heads"]) == (503, False)
     silent = timezone.now() - 2 * settings.JOB_LEASE
     Worker.objects.update(seen_at=silent)
     assert client.get("/readyz").json()["worker"] is False
