@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from jobs import checkpoints, execution, registry, services
+from jobs import checkpoints, execution, reaping, registry, services
 from jobs.execution import Attempt
 from jobs.models import Job
 from jobs.states import NotRepeatable
@@ -106,7 +106,7 @@ def _kill_at(module: Any, name: str, job: Job, monkeypatch: pytest.MonkeyPatch) 
             _run(job)
     past = timezone.now() - timedelta(hours=1)
     Job.objects.filter(pk=job.pk).update(lease_until=past)
-    services.reap()
+    reaping.reap()
 
 
 def _run(job: Job) -> Job:
