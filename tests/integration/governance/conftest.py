@@ -36,6 +36,13 @@ def price(
     )
 
 
+def reserve(account: Ledger, by: Any, run: uuid.UUID, *prices: ledger.Price) -> None:
+    """For the recipient "steward"."""
+    ledger.reserve(
+        ledgers=[account], run_id=run, prices=prices, recipient="steward", by=by
+    )
+
+
 def tenth_cap(*, epsilon: Decimal, delta: Decimal) -> list[str]:
     """A cap that ten of `price(1)` fill at every order, in the place of `cap_of`."""
     return store([10 * units for units in rdp_vector(gaussian(1))])

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 
+from privacyhub.engines.dp.orders import ORDERS
 from privacyhub.governance import ledger
 from privacyhub.governance.entries import START, chained, is_chained
-from privacyhub.governance.models import Ledger, LedgerEntry, Unit
+from privacyhub.governance.models import Ledger, LedgerEntry, Reservation, Unit
 from privacyhub.governance.verification import verify
 
-from .conftest import gaussian, price
+from .conftest import gaussian, price, reserve
 from .plays import play
 
 
@@ -52,6 +53,28 @@ def test_each_line_has_the_unit_and_the_relation_of_its_time(by_key: Ledger) -> 
     assert [kind for kind, *_ in later] == ["cap", "reserve", "charge", "settle"]
     assert {tuple(terms) for _, *terms in later} == {("key", "add/remove")}
     assert verify().holds
+
+
+@pytest.mark.parametrize("values", [{"unit": Unit.KEY}, {"relation": "replace-one"}])
+def test_another_unit_or_relation_is_refused_and_never_added(
+    account: Ledger, steward: Any, values: dict[str, str]
+) -> None:
+    run = uuid.uuid4()
+    with pytest.raises(ledger.LedgerError, match="another unit or relation"):
+        reserve(account, steward, run, price(5, **values))
+    assert not Reservation.objects.exists()
+    reserve(account, steward, run, price(5, unit=Unit.RECORD))
+    Reservation.objects.update(**values)
+    with pytest.raises(ledger.LedgerError, match="another unit or relation"):
+        ledger.charge(run_id=run, purpose="training", event=gaussian(1))
+
+
+def test_a_ledger_of_other_orders_takes_no_more_amounts(
+    account: Ledger, steward: Any
+) -> None:
+    Ledger.objects.update(orders=[*ORDERS[:-1], 300.0])
+    with pytest.raises(ledger.LedgerError, match="list of orders"):
+        reserve(account, steward, uuid.uuid4(), price(1))
 
 
 @pytest.mark.parametrize(
