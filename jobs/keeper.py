@@ -1,6 +1,6 @@
 """The process beside each worker: says that the worker lives, and reaps lost jobs.
 
-Every worker's keeper reaps; the conditional writes of `services.reap` make that
+Every worker's keeper reaps; the conditional writes of `reaping` make that
 harmless. It ends when its worker does: `python -m jobs.keeper NAME QUEUES CHILDREN`.
 """
 
@@ -22,7 +22,7 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from django.db import Error, connection  # noqa: E402
 
-from jobs import registry, services  # noqa: E402
+from jobs import reaping, registry, workers  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +37,13 @@ def main(name: str, queues: str, children: int) -> None:
     # From the name: a worker that ended while we started has another as our parent.
     parent = int(name.rpartition(":")[2])
     say = partial(
-        services.say_that_it_lives, name=name, queues=queues, children=children
+        workers.say_that_it_lives, name=name, queues=queues, children=children
     )
     tidied = -TIDY_EVERY
     while os.getppid() == parent:
         try:
             say()
-            services.reap()
+            reaping.reap()
             say()  # a round may take long
             if time.monotonic() - tidied >= TIDY_EVERY:
                 tidied = time.monotonic()
@@ -55,7 +55,7 @@ def main(name: str, queues: str, children: int) -> None:
         connection.close()
         _wait(parent)
     with contextlib.suppress(Error):
-        services.say_goodbye(name=name)
+        workers.say_goodbye(name=name)
 
 
 def _wait(parent: int) -> None:

@@ -1,4 +1,4 @@
-"""Every change of a job's state. Nothing else writes to a job.
+"""Every change of a job's state, with `transitions` and `reaping`; none is elsewhere.
 
 The order that makes a job survive any crash:
 1. `submit` writes the row; the message goes out after the commit.
@@ -7,17 +7,14 @@ The order that makes a job survive any crash:
 3. Each later write says `attempt = mine`, so a worker that was thought dead and
    wakes up changes nothing.
 4. `finish` publishes the result in the transaction of the terminal state.
-5. `reap` finds what was lost between these steps and sends a new message.
+5. `reaping` finds what was lost between these steps and sends a new message.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import partial
-from itertools import takewhile
 from typing import Any
 
 from django.conf import settings
@@ -26,7 +23,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from jobs import failpoints, messages, registry
-from jobs.models import Job, JobQuerySet, Worker
+from jobs.models import Job, JobQuerySet
 from jobs.registry import Publish
 from jobs.states import (
     TERMINAL,
@@ -36,25 +33,8 @@ from jobs.states import (
     State,
     TooManyJobs,
 )
+from jobs.transitions import end, publish, put_back, put_back_lost
 from privacyhub import logs
-
-logger = logging.getLogger(__name__)
-
-_OF_THE_END = (
-    "state",
-    "stage",
-    "done",
-    "result",
-    "error_code",
-    "message",
-    "trace",
-    "attempt",
-    "workers_lost",
-    "lease_until",
-    "finished_at",
-)
-REAPED_AT_ONCE = 500
-WORKERS_KEPT = timedelta(days=1)
 
 
 @transaction.atomic
@@ -118,14 +98,6 @@ def _accepted(job: Job) -> None:
     if not messages.send(job_id=str(job.pk), queue=job.queue):
         Job.objects.filter(pk=job.pk).update(published_at=None)
     failpoints.reach("publish.sent")
-
-
-def publish(*, job: Job) -> bool:
-    """Wake a worker; False where the broker took no message: `reap` sends another."""
-    sent = messages.send(job_id=str(job.pk), queue=job.queue)
-    if sent:
-        Job.objects.filter(pk=job.pk).update(published_at=Now())
-    return sent
 
 
 def claim(*, job_id: Any, worker: str) -> Job | None:
@@ -259,21 +231,21 @@ def finish(*, job: Job, publish: Publish) -> None:
     row.result = publish()
     failpoints.reach("finish.published")
     row.done = row.total
-    _end(row, State.SUCCEEDED, stage="done")
+    end(row, State.SUCCEEDED, stage="done")
 
 
 @transaction.atomic
 def fail(*, job: Job, code: str, message: str, trace: str = "") -> None:
     row = _mine_locked(job)
     row.error_code, row.message, row.trace = code[:40], message, trace
-    _end(row, State.FAILED)
+    end(row, State.FAILED)
 
 
 @transaction.atomic
 def end_cancelled(*, job: Job) -> None:
     row = _mine_locked(job)
     row.message = "Cancelled on request."
-    _end(row, State.CANCELLED)
+    end(row, State.CANCELLED)
 
 
 @transaction.atomic
@@ -289,9 +261,9 @@ def request_cancel(*, job: Job, by: Any) -> Job:
         row.refresh_from_db(fields=["cancel_requested_at"])
     if row.state == State.QUEUED:
         row.message = "Cancelled before it started."
-        _end(row, State.CANCELLED)
+        end(row, State.CANCELLED)
     elif Job.objects.lost().filter(pk=row.pk).exists():
-        _put_back_lost(row)  # no worker may be alive to reap it
+        put_back_lost(row)  # no worker may be alive to reap it
     failpoints.reach("cancel.in_transaction")
     transaction.on_commit(partial(failpoints.reach, "cancel.committed"))
     return row
@@ -335,49 +307,6 @@ def mark_seen(*, owner: Any) -> None:
     ended.update(seen_at=timezone.now())
 
 
-def say_that_it_lives(*, name: str, queues: str, children: int = 1) -> None:
-    """A worker's sign of life; those that are silent for a day are forgotten."""
-    told = {"queues": queues[:80], "children": children}
-    Worker.objects.update_or_create(name=name, defaults=told)
-    Worker.objects.filter(seen_at__lt=timezone.now() - WORKERS_KEPT).delete()
-
-
-def say_goodbye(*, name: str) -> None:
-    Worker.objects.filter(name=name).delete()
-
-
-def reap() -> int:
-    """Put back what lost its worker and wake workers for what waits.
-
-    Returns how many messages were sent. Runs by the database's clock. A job that
-    cannot be put back does not keep the others; a broker that does not answer is not
-    asked again in this round.
-    """
-    for pk in list(Job.objects.lost().values_list("pk", flat=True)):
-        try:
-            _reap_lost(pk)
-        except Exception:
-            logger.exception("job %s lost its worker and could not be put back", pk)
-            if not connection.is_usable():
-                raise
-    waiting = list(Job.objects.in_turn().unheard()[:REAPED_AT_ONCE])
-    sent = takewhile(bool, (publish(job=job) for job in waiting))
-    return sum(sent)
-
-
-def _reap_lost(pk: Any) -> None:
-    with transaction.atomic():
-        # A halted process may hold the row's lock: the others' jobs do not wait for it.
-        lost = Job.objects.lost().select_for_update(skip_locked=True).filter(pk=pk)
-        row = lost.first()
-        if row is None:
-            return
-        failpoints.reach("reap.locked")
-        _put_back_lost(row)
-        failpoints.reach("reap.in_transaction")
-    failpoints.reach("reap.committed")
-
-
 @transaction.atomic
 def give_back(*, job: Job, lost: bool = False) -> None:
     """Let another worker go on with it at once. The job is this attempt's still.
@@ -385,54 +314,10 @@ def give_back(*, job: Job, lost: bool = False) -> None:
     With `lost` it counts as a lost worker, such as one without memory.
     """
     row = _mine_locked(job)
-    _put_back(row, lost=lost)
+    put_back(row, lost=lost)
     failpoints.reach("release.in_transaction")
     if row.state == State.QUEUED:
         transaction.on_commit(partial(publish, job=row))
-
-
-def _put_back_lost(row: Job) -> None:
-    row.attempt += 1  # fences the lost worker's late writes
-    _put_back(row, lost=True)
-
-
-def _put_back(row: Job, *, lost: bool) -> None:
-    """Queue the locked row again, or end it where it was enough."""
-    row.workers_lost += lost
-    if row.cancel_requested_at is not None:
-        row.message = "Cancelled; its worker had already stopped."
-        _end(row, State.CANCELLED)
-    elif row.workers_lost >= settings.JOB_LOST_WORKERS_LIMIT:
-        row.error_code = "poison"
-        row.message = (
-            f"Its worker stopped {row.workers_lost} times without a word, "
-            "perhaps for want of memory. It is not tried again."
-        )
-        _end(row, State.FAILED)
-    elif row.attempt >= settings.JOB_ATTEMPTS_LIMIT:
-        row.error_code = "attempts"
-        row.message = f"It was begun {row.attempt} times and is not tried again."
-        _end(row, State.FAILED)
-    else:
-        row.state = State.QUEUED
-        row.stage = "waiting for another worker"
-        row.published_at = None
-        row.lease_until = None
-        row.save()
-        transaction.on_commit(partial(_wake_for_next_of, row.owner_id, but=row.pk))
-
-
-def _wake_for_next_of(owner_id: Any, *, but: Any) -> None:
-    """What waited only because its owner had enough jobs running may start now.
-
-    Its own message has come to nothing meanwhile.
-    """
-    own = Job.objects.filter(owner=owner_id)
-    running = own.filter(state=State.RUNNING).count()
-    if running == settings.MAX_RUNNING_JOBS_PER_USER - 1:
-        job = own.in_turn().exclude(pk=but).first()
-        if job is not None:
-            publish(job=job)
 
 
 def _mine_locked(job: Job) -> Job:
@@ -441,26 +326,3 @@ def _mine_locked(job: Job) -> Job:
     if row.attempt != job.attempt or row.state != State.RUNNING:
         raise StaleAttempt
     return row
-
-
-def _end(row: Job, state: State, *, stage: str | None = None) -> None:
-    """Give the locked row its terminal state; hooks share the transaction."""
-    if row.state in TERMINAL:
-        raise StaleAttempt
-    row.state = state
-    row.stage = stage or row.stage
-    row.finished_at = timezone.now()
-    row.lease_until = None
-    row.save(update_fields=_OF_THE_END)
-    registry.run_ended_hooks(row)
-    failpoints.reach("end.in_transaction")
-    transaction.on_commit(partial(failpoints.reach, "end.committed"))
-    transaction.on_commit(partial(_wake_for_next_of, row.owner_id, but=row.pk))
-    if state == State.SUCCEEDED:
-        for follower in row.next.filter(state=State.QUEUED):
-            transaction.on_commit(partial(publish, job=follower))
-    else:
-        for follower in row.next.select_for_update().filter(state=State.QUEUED):
-            follower.message = "The job that it depends on did not succeed."
-            follower.error_code = "dependency"
-            _end(follower, State.FAILED)

@@ -37,7 +37,9 @@ def run(attempt: Attempt) -> Publish:
 
 def _found(attempt: Attempt, subject: Subject) -> Found:
     event = assessing.event_of(attempt)
-    held_out = assessing.read(attempt, subject, purpose="exact metrics")
+    held_out = assessing.read(
+        attempt, subject, purpose="exact metrics", event=event, note="score histogram"
+    )
     exact = evaluation.exact(model=held_out.model, scored=held_out.scored)
 
     def draw() -> Found:
@@ -49,4 +51,4 @@ def _found(attempt: Attempt, subject: Subject) -> Found:
         )
         return Found(exact=exact, released=released)
 
-    return assessing.paid(attempt, subject, note="score histogram", draw=draw)
+    return assessing.kept(attempt, subject, draw=draw)

@@ -38,7 +38,12 @@ def _found(attempt: Attempt, subject: Subject) -> Found:
     spec = attempt.spec
     event = assessing.event_of(attempt) if spec["event"] else None
     held_out = assessing.read(
-        attempt, subject, purpose="exact error by group", columns=[spec["column"]]
+        attempt,
+        subject,
+        purpose="exact error by group",
+        event=event,
+        note="histogram of outcomes by group",
+        columns=[spec["column"]],
     )
     outcomes = group_evaluation.outcomes_of(
         model=held_out.model,
@@ -56,5 +61,4 @@ def _found(attempt: Attempt, subject: Subject) -> Found:
         )
         return Found(exact=exact, released=released)
 
-    note = "histogram of outcomes by group"
-    return assessing.paid(attempt, subject, note=note, draw=draw)
+    return assessing.kept(attempt, subject, draw=draw)

@@ -1,8 +1,10 @@
-"""What the kinds of assessment share: read, score, pay, draw, and draw only once.
+"""What the kinds of assessment share: pay, read, score, draw, and keep one draw.
 
-The charge and the sealed checkpoint of what was drawn for it are made in one
-transaction: a job that was charged can be published by any later attempt, and one that
-was not reads again.
+The charge is durable before a row is read, so that nothing the rows do to this process
+gives it back. A draw is made and sealed into a checkpoint in one transaction: what was
+kept can be published by any later attempt, and is never drawn again. An attempt that
+was lost between the two has kept and shown nothing; the next one reads and draws for
+the same charge.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from jobs import checkpoints
 from jobs.execution import Attempt
 from jobs.states import JobFailed
 from privacyhub.assessment import evaluation, saved
@@ -24,9 +27,11 @@ from privacyhub.training import artefacts
 from privacyhub.training.models import ModelVersion
 from privacyhub.training.plans import METRICS
 from privacyhub.training.rows import Side, read_side
-from privacyhub.training.services import has_run_before, recipe_of
+from privacyhub.training.services import recipe_of
 
 STEPS = 3
+PAID, DRAWN = 1, 2
+"""Positions of an assessment's checkpoints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +53,11 @@ class HeldOut:
 
 
 def subject_of(attempt: Attempt) -> Subject:
-    """By the spec's `run`. Raises JobFailed where its version is gone."""
+    """By the spec's `run`. Raises JobFailed or Conflict where its version is gone."""
     model_version = ModelVersion.objects.select_related(
         "run__recipe", "run__version__key", "key"
     ).get(run=attempt.spec["run"])
-    version = model_version.run.version
-    if version is None:
-        raise _nothing_to_assess()
+    version = evaluation.source_of(model_version)
     return Subject(model_version=model_version, version=version)
 
 
@@ -67,11 +70,11 @@ def event_of(attempt: Attempt) -> LaplaceEvent:
 
 
 def found_before(attempt: Attempt, subject: Subject) -> Found | None:
-    """What an earlier attempt was charged for; None before any charge.
+    """What an earlier attempt has drawn and kept; None where none has.
 
-    Raises JobFailed where that is lost: nothing is drawn twice for one charge.
+    Raises JobFailed where that is lost: nothing is kept twice for one charge.
     """
-    if not has_run_before(attempt.job):
+    if attempt.job.saved_to < DRAWN:
         return None
     found = saved.latest(job=attempt.job, version=subject.version)
     if found is None:
@@ -84,15 +87,26 @@ def found_before(attempt: Attempt, subject: Subject) -> Found | None:
 
 
 def read(
-    attempt: Attempt, subject: Subject, *, purpose: str, columns: Sequence[str] = ()
+    attempt: Attempt,
+    subject: Subject,
+    *,
+    purpose: str,
+    event: LaplaceEvent | None,
+    note: str,
+    columns: Sequence[str] = (),
 ) -> HeldOut:
-    """Read the held-out rows, on the record, and score them.
+    """Pay for the event, then read the held-out rows, on the record, and score them.
 
-    columns: besides the model's own.
+    event: what will be drawn from them; None where all of it stays with stewards.
+    note: what it is, for the charge. columns: besides the model's own. Raises JobFailed
+    unreserved.
     """
     attempt.report("opening the model", 0, STEPS)
     model = artefacts.load(subject.model_version)
     recipe = recipe_of(subject.model_version.run)
+    begun = ledger.has_begun(run_id=attempt.job.pk, purpose=METRICS)
+    if event is not None and not begun:
+        _pay(attempt, event, note=note)
     attempt.report("reading the held-out rows", 1, STEPS)
     with attempt.held():
         ledger.note_steward_read(
@@ -119,27 +133,28 @@ def read(
     )
 
 
-def paid(
-    attempt: Attempt, subject: Subject, *, note: str, draw: Callable[[], Found]
-) -> Found:
-    """Charge, draw and save: all of it or nothing. Raises JobFailed unreserved."""
+def _pay(attempt: Attempt, event: LaplaceEvent, *, note: str) -> None:
+    """Charge; a disk that takes no checkpoint is found out before."""
     try:
         with attempt.held():
             ledger.charge(
-                run_id=attempt.job.pk,
-                purpose=METRICS,
-                event=event_of(attempt),
-                note=note,
+                run_id=attempt.job.pk, purpose=METRICS, event=event, note=note
             )
-            found = draw()
-            saved.save(
-                job=attempt.job, version=subject.version, position=2, found=found
-            )
+            checkpoints.save(job=attempt.job, position=PAID, content=b"")
     except ledger.LedgerError as error:
         raise JobFailed(
-            "Nothing is reserved for this assessment. Ask for one on the model's page.",
+            f"{error.message} Ask for an assessment on the model's page.",
             code="not_reserved",
         ) from error
+
+
+def kept(attempt: Attempt, subject: Subject, *, draw: Callable[[], Found]) -> Found:
+    """Draw and save: both or nothing. A worker that was thought dead draws nothing."""
+    with attempt.held():
+        found = draw()
+        saved.save(
+            job=attempt.job, version=subject.version, position=DRAWN, found=found
+        )
     return found
 
 

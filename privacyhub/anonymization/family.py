@@ -36,6 +36,11 @@ def releases(version: Version) -> list[Version]:
     )
 
 
+def readable(version: Version) -> list[Version]:
+    """The releases of the family that were not erased."""
+    return [release for release in releases(version) if release.erased_at is None]
+
+
 def quasi_identifiers(release: Version) -> list[str]:
     """The columns by which people may be found in a release."""
     run = AnonymizationRun.objects.filter(release=release).first()

@@ -50,7 +50,7 @@ def frozen(
         raise check.wrong(f"A policy has at most {MOST_MODELS} models.")
     found = [_model(entry, version=version, roles=roles, by=by) for entry in given]
     for entry in found:
-        _check_size(entry, version=version)
+        _check_size(entry, version=version, by=by)
         stand_ins = {need: _STAND_INS[need] for need in MODELS[entry["name"]].needs}
         try:
             built(entry, inputs=stand_ins)
@@ -223,7 +223,7 @@ def _version(pk: Any, *, by: Any) -> str:
     return str(found.pk)
 
 
-def _check_size(entry: Mapping[str, Any], *, version: Version) -> None:
+def _check_size(entry: Mapping[str, Any], *, version: Version, by: Any) -> None:
     """k against the rows, l against the distinct values: both known to the steward."""
     k = entry.get("k")
     if k is not None and entry["name"] == "k_anonymity" and k > version.rows:
@@ -240,7 +240,8 @@ def _check_size(entry: Mapping[str, Any], *, version: Version) -> None:
     column, least = entry.get("column"), entry.get("l")
     if column is None or least is None:
         return
-    told = datasets.profile(version).column(column)
+    profile = datasets.profile(version=version, by=by, purpose="values of a column")
+    told = profile.column(column)
     values = told.distinct + bool(told.missing)
     if least > values and not told.distinct_capped:
         raise check.wrong(

@@ -7,12 +7,10 @@ again and again, once an hour for each person and ledger.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import polars as pl
 from django.db import transaction
-from django.utils import timezone
 
 from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.anonymization.services import require_manager
@@ -23,9 +21,7 @@ from privacyhub.datasets.services import require_open
 from privacyhub.engines import anonymize as an
 from privacyhub.engines.tables import ROW_ID
 from privacyhub.governance import audit, ledger
-from privacyhub.governance.models import EntryKind
 
-NOTED_AGAIN = timedelta(hours=1)
 SHOWN_ROWS = 25
 LIVE_RISK = "risk of quasi-identifiers"
 
@@ -64,25 +60,9 @@ def live_risk(*, version: Version, columns: list[str], by: Any) -> an.risk.Risk:
             raise DataError(
                 f"This version has no column “{name}”.", code="no_column", column=name
             )
-    _note_once(version=version, by=by, purpose=LIVE_RISK)
+    ledger.note_steward_look(ledgers=version.ledgers.all(), by=by, purpose=LIVE_RISK)
     frame = an.compact(tables.batches(version, columns))
     return an.risk.measure(frame, columns)
-
-
-def _note_once(*, version: Version, by: Any, purpose: str) -> None:
-    since = timezone.now() - NOTED_AGAIN
-    fresh = [
-        account
-        for account in version.ledgers.all()
-        if not account.entries.filter(
-            kind=EntryKind.STEWARD_READ,
-            actor=by.username,
-            purpose=purpose,
-            at__gt=since,
-        ).exists()
-    ]
-    if fresh:
-        ledger.note_steward_read(ledgers=fresh, by=by, purpose=purpose)
 
 
 def compare_rows(*, run: AnonymizationRun, by: Any, offset: int = 0) -> Comparison:

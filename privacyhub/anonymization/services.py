@@ -293,7 +293,8 @@ def begin(*, job: Job) -> Plan:
     except DataError as error:
         raise JobFailed(error.message, code=error.code) from error
     read = {account.pk: account for account in version.ledgers.all()}
-    for other in others:
+    # Earlier releases are read for the joint risk; a join is on other ledgers too.
+    for other in [*others, *family.readable(version)]:
         read |= {account.pk: account for account in other.ledgers.all()}
     ledger.note_steward_read(
         ledgers=list(read.values()),

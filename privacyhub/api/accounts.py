@@ -16,7 +16,7 @@ from privacyhub.accounts import services, tokens
 from privacyhub.accounts.models import ApiToken, Scope, User
 from privacyhub.accounts.roles import NotAllowed, Permission, Role
 from privacyhub.api.answers import find
-from privacyhub.api.idempotency import idempotent
+from privacyhub.api.idempotency import idempotent_atomic
 
 
 class UserSerializer(serializers.ModelSerializer):
@@ -130,7 +130,7 @@ class Users(generics.ListAPIView):
         return User.objects.order_by("username")
 
     @extend_schema(request=NewUserSerializer, responses={201: UserSerializer})
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request) -> Response:
         form = NewUserSerializer(data=request.data)
         form.is_valid(raise_exception=True)

@@ -1,4 +1,4 @@
-"""Keeps the answer to a request with the job that it submits."""
+"""Keeps the answer to a request with what the request does."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ class ApiConfig(AppConfig):
     def ready(self) -> None:
         from jobs import registry  # the app registry is ready only now
         from privacyhub.api import idempotency
+        from privacyhub.governance import audit
 
         registry.when_accepted(idempotency.job_accepted)
+        audit.when_recorded(idempotency.took_effect)
         registry.when_tidying(idempotency.discard_old)

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from privacyhub.accounts.models import User
 from privacyhub.api.answers import find, problems
-from privacyhub.api.idempotency import idempotent
+from privacyhub.api.idempotency import idempotent, idempotent_atomic
 from privacyhub.datasets import erasure, services
 from privacyhub.datasets.models import Dataset
 from privacyhub.governance import grants
@@ -110,7 +110,7 @@ class DatasetShare(APIView):
         request=Share,
         responses={201: GrantBody, **problems(400, 401, 403, 404, 409)},
     )
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:
         dataset = managed(request.user, pk)
         return Response(GrantBody(give(request, dataset)).data, status=201)
@@ -170,7 +170,7 @@ class DatasetHandOver(APIView):
         request=Receiver,
         responses={204: None, **problems(400, 401, 403, 404)},
     )
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:
         dataset = managed(request.user, pk)
         body = Receiver(data=request.data)

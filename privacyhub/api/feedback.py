@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from privacyhub.api.answers import Accepted, accepted, find, problems
-from privacyhub.api.idempotency import idempotent
+from privacyhub.api.idempotency import idempotent, idempotent_atomic
 from privacyhub.assessment.report_fields import decimal_down, decimal_up, odds_of_100
 from privacyhub.feedback import services
 from privacyhub.feedback.models import Decision, Feedback, Problem
@@ -147,7 +147,7 @@ class FeedbackList(ListAPIView):
         request=NewFeedback,
         responses={201: FeedbackBody, **problems(400, 401, 403, 404, 409)},
     )
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request) -> Response:
         asked = _valid(NewFeedback, request)
         known = ModelVersion.objects.visible_to(request.user)
@@ -212,7 +212,7 @@ class FeedbackDecline(APIView):
         request=Reason,
         responses={200: FeedbackBody, **problems(400, 401, 403, 404, 409)},
     )
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:
         declined = services.decline(
             feedback=_find(request, pk),

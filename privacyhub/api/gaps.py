@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.api.answers import problems
-from privacyhub.api.idempotency import idempotent
+from privacyhub.api.idempotency import idempotent_atomic
 from privacyhub.governance import gaps
 from privacyhub.governance.models import LedgerGap
 
@@ -68,7 +68,7 @@ class Acknowledge(APIView):
         request=AcknowledgeSerializer,
         responses={200: AcknowledgedSerializer, **problems(400, 403, 409)},
     )
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request) -> Response:
         form = AcknowledgeSerializer(data=request.data)
         form.is_valid(raise_exception=True)

@@ -19,7 +19,7 @@ from jobs.queues import Queue
 from jobs.states import State
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.api.answers import Accepted, accepted, find
-from privacyhub.api.idempotency import idempotent
+from privacyhub.api.idempotency import idempotent, idempotent_atomic
 from privacyhub.governance.priorities import set_priority
 
 LONGEST_NOTHING = 60  # seconds
@@ -177,7 +177,7 @@ class JobDetail(APIView):
 
 class JobCancel(APIView):
     @extend_schema(request=None, responses=JobSerializer)
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:
         job = services.request_cancel(job=_own(request, pk), by=request.user)
         return Response(JobSerializer(job).data)
@@ -187,7 +187,7 @@ class JobPriority(APIView):
     """A queued job goes before or behind others; its owner, or an administrator."""
 
     @extend_schema(request=PrioritySerializer, responses=JobSerializer)
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:
         form = PrioritySerializer(data=request.data)
         form.is_valid(raise_exception=True)

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from privacyhub.api.answers import find
-from privacyhub.api.idempotency import idempotent
+from privacyhub.api.idempotency import idempotent_atomic
 from privacyhub.governance import ledger as books
 from privacyhub.governance import statement
 from privacyhub.governance.models import (
@@ -79,6 +79,8 @@ class EntrySerializer(serializers.ModelSerializer):
             "at",
             "kind",
             "part",
+            "unit",
+            "relation",
             "actor",
             "recipient",
             "run_id",
@@ -180,7 +182,7 @@ class Raise(APIView):
     """Ask for a higher cap; a second person decides."""
 
     @extend_schema(request=RaiseSerializer, responses={201: CapRequestSerializer})
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:
         form = RaiseSerializer(data=request.data)
         form.is_valid(raise_exception=True)
@@ -202,7 +204,7 @@ class RecipientCaps(APIView):
     @extend_schema(
         request=SetRecipientCapSerializer, responses={201: RecipientCapSerializer}
     )
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:
         """Set a first or a lower cap; a higher one is asked for by `raise`."""
         form = SetRecipientCapSerializer(data=request.data)
@@ -222,7 +224,7 @@ def _recipient_cap(row: Ledger, cap: RecipientCap) -> dict[str, Any]:
 
 class Decide(APIView):
     @extend_schema(request=DecisionSerializer, responses=CapRequestSerializer)
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:
         form = DecisionSerializer(data=request.data)
         form.is_valid(raise_exception=True)

@@ -16,6 +16,8 @@ class KeptAnswer(models.Model):
     """The answer to a POST with a key: sent again for the same key and body.
 
     body_digest: a keyed hash. The answer is sealed under a key of the instance.
+    attempt: the fencing token of the request that is at work, until `lease_until`.
+    took_effect: set in the transaction of what the request does.
     """
 
     user = models.ForeignKey(
@@ -25,6 +27,9 @@ class KeptAnswer(models.Model):
     key = models.CharField(max_length=200)
     body_digest = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField(null=True)  # null while in progress
+    attempt = models.PositiveIntegerField(default=1)
+    lease_until = models.DateTimeField(null=True)
+    took_effect = models.BooleanField(default=False)
     sealed_body = models.BinaryField(null=True)
     location = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

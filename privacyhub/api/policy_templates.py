@@ -17,7 +17,7 @@ from privacyhub.anonymization import policy_templates as templates
 from privacyhub.anonymization import pseudonyms
 from privacyhub.anonymization.models import PolicyTemplate, PseudonymDomain
 from privacyhub.api.answers import find, problems
-from privacyhub.api.idempotency import idempotent
+from privacyhub.api.idempotency import idempotent_atomic
 
 
 class TemplateBody(serializers.ModelSerializer[PolicyTemplate]):
@@ -72,7 +72,7 @@ class TemplateList(ListAPIView):
         request=NewTemplate,
         responses={201: TemplateBody, **problems(400, 401, 403, 409)},
     )
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request) -> Response:
         body = NewTemplate(data=request.data)
         body.is_valid(raise_exception=True)

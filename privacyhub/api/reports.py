@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from privacyhub.accounts.models import User
 from privacyhub.api.answers import find, problems
-from privacyhub.api.idempotency import idempotent
+from privacyhub.api.idempotency import idempotent, idempotent_atomic
 from privacyhub.api.problems import problem
 from privacyhub.assessment import report_pdf, reports
 from privacyhub.assessment.models import Report
@@ -188,7 +188,7 @@ class ReportSign(APIView):
         request=None,
         responses={200: ReportDetailBody, **problems(401, 403, 404, 409)},
     )
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:
         signed = reports.sign(report=_find(request, pk), by=request.user)
         return Response(ReportDetailBody(signed).data)
@@ -202,7 +202,7 @@ class ReportShare(APIView):
         request=NewShare,
         responses={201: Shared, **problems(400, 401, 403, 404)},
     )
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:
         report = _find(request, pk)
         asked = _valid(NewShare, request)

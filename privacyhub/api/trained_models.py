@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from privacyhub.api.answers import find, problems
 from privacyhub.api.dataset_access import user_called
-from privacyhub.api.idempotency import idempotent
+from privacyhub.api.idempotency import idempotent_atomic
 from privacyhub.datasets import services as datasets
 from privacyhub.governance import grants
 from privacyhub.governance.models import Grant, Right
@@ -178,7 +178,7 @@ class ModelSharing(APIView):
         request=ModelShare,
         responses={201: ModelGrantBody, **problems(400, 401, 403, 404)},
     )
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:
         model = find(Model.objects.visible_to(request.user), pk)
         datasets.require_manager(dataset=model.dataset, by=request.user)

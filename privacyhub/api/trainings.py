@@ -303,7 +303,11 @@ def recipe_asked(
     asked = body.validated_data
     version = find(Version.objects.visible_to(request.user), asked["version"])
     datasets.require_manager(dataset=version.dataset, by=request.user)
-    return version, recipes.build(version=version, request=asked), asked
+    return (
+        version,
+        recipes.build(version=version, request=asked, by=request.user),
+        asked,
+    )
 
 
 def _runs(user: Any) -> QuerySet[TrainingRun]:

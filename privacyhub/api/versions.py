@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 
 from privacyhub.api.answers import find, problems
 from privacyhub.api.dataset_access import GrantBody, Share, give
-from privacyhub.api.idempotency import idempotent
+from privacyhub.api.idempotency import idempotent_atomic
 from privacyhub.api.version_bodies import (
     COLUMN_CHANGES,
     Budget,
@@ -240,7 +240,7 @@ class VersionShare(APIView):
         request=Share,
         responses={201: GrantBody, **problems(400, 401, 403, 404, 409)},
     )
-    @idempotent
+    @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:
         version = _managed(request.user, pk)
         return Response(GrantBody(give(request, version)).data, status=201)

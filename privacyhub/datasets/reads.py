@@ -86,7 +86,7 @@ def profile(*, version: Version, by: Any) -> TableProfile:
     require_open(version)
     if not (by.is_auditor or _manages(version, by)):
         raise NotAllowed("Exact figures are for stewards.")
-    told = services.profile(version)
+    told = services.profile(version=version, by=by)
     audit.record(actor=by, action="version.profile", target=version)
     return told
 

@@ -44,15 +44,27 @@ def require_manager(*, dataset: Dataset, by: Any) -> None:
         raise NotAllowed("Only those who manage the dataset can do this.")
 
 
-@transaction.atomic
 def set_columns(
     *, version: Version, changes: dict[str, dict[str, Any]], by: Any
 ) -> None:
     """Change roles, target, unit key and declared domains, by column name.
 
-    Bounds of dates are in days since 1970-01-01.
+    Bounds of dates are in days since 1970-01-01. What the profile tells of the target
+    is on record though the change is refused.
     """
     require_open(version)
+    told = profile(version=version, by=by, purpose="check the target")
+    _set_columns(version, changes, told=told, by=by)
+
+
+@transaction.atomic
+def _set_columns(
+    version: Version,
+    changes: dict[str, dict[str, Any]],
+    *,
+    told: TableProfile,
+    by: Any,
+) -> None:
     columns = {
         column.name: column
         for column in version.columns.select_for_update().order_by("position")
@@ -65,7 +77,7 @@ def set_columns(
         _apply(columns[name], change)
     for flag in ("is_target", "is_unit_key"):
         _keep_one(columns, changes, flag)
-    _check_target(version, columns)
+    _check_target(columns, told)
     # Flags are cleared before they are set: each is unique in a version.
     for flagged in (False, True):
         for column in columns.values():
@@ -157,12 +169,12 @@ def _keep_one(
             setattr(column, flag, False)
 
 
-def _check_target(version: Version, columns: dict[str, Column]) -> None:
+def _check_target(columns: dict[str, Column], profile: TableProfile) -> None:
     """One class, or more classes than a model can learn: told when it is chosen."""
     target = next((column for column in columns.values() if column.is_target), None)
     if target is None:
         return
-    told = profile(version).column(target.name)
+    told = profile.column(target.name)
     if told.distinct >= 2 and (
         target.kind == Kind.NUMBER
         or (target.kind == Kind.INTEGER and told.classes is None)
@@ -176,8 +188,12 @@ def _check_target(version: Version, columns: dict[str, Column]) -> None:
         )
 
 
-def profile(version: Version) -> TableProfile:
-    """The steward's profile of a version. It holds values: never leaves stewards."""
+def profile(*, version: Version, by: Any, purpose: str = "profile") -> TableProfile:
+    """The steward's profile of a version. It holds values: never leaves stewards.
+
+    The look is on the ledger, by its purpose.
+    """
+    ledger.note_steward_look(ledgers=version.ledgers.all(), by=by, purpose=purpose)
     return TableProfile.from_dict(tables.profile(version))
 
 

@@ -11,7 +11,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -34,6 +34,15 @@ CSV_COLUMNS = (
     "detail",
     "hash",
 )
+
+
+_recorded_hooks: list[Callable[[], None]] = []
+
+
+def when_recorded(hook: Callable[[], None]) -> Callable[[], None]:
+    """Call `hook` in each transaction that adds to the trail; it may refuse it."""
+    _recorded_hooks.append(hook)
+    return hook
 
 
 def record(
@@ -73,6 +82,8 @@ def record(
         )
         head.sequence, head.hash = event.sequence, event.hash
         head.save(update_fields=["sequence", "hash"])
+        for hook in _recorded_hooks:
+            hook()
         if heads.is_due(head):
             transaction.on_commit(heads.export_audit_head, robust=True)
     return event

@@ -209,6 +209,13 @@ def is_overdrawn(ledger: Ledger, *, part: str) -> bool:
     return _additive_left(ledger) < 0 or not all(fits(side, cap) for side in sides)
 
 
+def would_overspend(holder: Holder, vector: Sequence[int], *, part: str) -> bool:
+    """Whether this amount on top of what is spent, held or not, would pass the cap."""
+    cap = load(holder.cap_vector)
+    sides = (add_vectors(spent(holder, side), vector) for side in SIDES[part])
+    return not all(fits(side, cap) for side in sides)
+
+
 def require_room(
     row: Ledger, price: Price, vector: Sequence[int], *, among: Sequence[Holder]
 ) -> None:

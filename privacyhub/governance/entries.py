@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,10 +21,12 @@ from privacyhub.governance.balances import BudgetRefused, balance
 from privacyhub.governance.models import EntryKind, Ledger, LedgerEntry, Reservation
 
 START = "0" * 64  # before the first line
+NOTED_AGAIN = timedelta(hours=1)
 _SEALED = (
     *("number", "kind", "part", "actor", "recipient", "purpose", "event"),
     *("vector", "delta", "epsilon", "at_delta", "used", "note"),
 )
+_TERMS = ("unit", "relation")
 
 
 def locked(ledgers: Iterable[Ledger]) -> list[Ledger]:
@@ -58,6 +61,8 @@ def append(row: Ledger, kind: EntryKind, *, by: Any, **values: Any) -> None:
         number=number + 1,
         at=timezone.now(),
         kind=kind,
+        unit=row.unit,
+        relation=row.relation,
         actor=getattr(by, "username", by),
         used=str(balance(row).spent) if row.is_declared else "",
         **values,
@@ -68,16 +73,30 @@ def append(row: Ledger, kind: EntryKind, *, by: Any, **values: Any) -> None:
     transaction.on_commit(lambda: heads.export_ledger_head(row.pk), robust=True)
 
 
-def chained(previous: str, entry: LedgerEntry) -> str:
-    """The hash of a line over what it says and the hash of the line before."""
+def chained(previous: str, entry: LedgerEntry, *, terms: bool = True) -> str:
+    """The hash of a line over what it says and the hash of the line before.
+
+    terms: unit and relation among it.
+    """
     line = {
         "ledger": str(entry.ledger_id),
         "at": entry.at.isoformat(timespec="microseconds"),
         "run_id": str(entry.run_id or ""),
         **{name: getattr(entry, name) for name in _SEALED},
+        **{name: getattr(entry, name) for name in _TERMS if terms},
     }
     canonical = json.dumps(line, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"{previous}\n{canonical}".encode()).hexdigest()
+
+
+def is_chained(previous: str, entry: LedgerEntry) -> bool:
+    """Whether a line's hash is that of what it says.
+
+    Lines that were written before they had a unit and a relation were sealed without
+    them, and exported heads name their hashes: those stay.
+    """
+    either = (chained(previous, entry, terms=terms) for terms in (True, False))
+    return entry.hash in either
 
 
 def record_refusal(*, refused: BudgetRefused, by: Any) -> None:
@@ -129,3 +148,20 @@ def note_steward_read(
             purpose=purpose,
             recipient="stewards only",
         )
+
+
+def note_steward_look(*, ledgers: Iterable[Ledger], by: Any, purpose: str) -> None:
+    """Log what pages read again and again: once an hour for each person and ledger."""
+    since = timezone.now() - NOTED_AGAIN
+    fresh = [
+        row
+        for row in ledgers
+        if not row.entries.filter(
+            kind=EntryKind.STEWARD_READ,
+            actor=by.username,
+            purpose=purpose,
+            at__gt=since,
+        ).exists()
+    ]
+    if fresh:
+        note_steward_read(ledgers=fresh, by=by, purpose=purpose)

@@ -35,6 +35,7 @@ from privacyhub.governance.balances import (
     runs_that_fit,
     tightest,
     would_fit,
+    would_overspend,
 )
 from privacyhub.governance.caps import (
     decide_raise,
@@ -48,6 +49,7 @@ from privacyhub.governance.entries import (
     append,
     locked,
     locked_reservations,
+    note_steward_look,
     note_steward_read,
     note_uncovered_release,
     record_refusal,
@@ -78,6 +80,8 @@ __all__ = [
     "decide_raise",
     "declare",
     "event_of",
+    "has_begun",
+    "note_steward_look",
     "note_steward_read",
     "note_uncovered_release",
     "open_ledger",
@@ -212,7 +216,8 @@ def charge(
     """Spend a part of a reservation for good, before what it pays for runs.
 
     Raises LedgerError when the reservation does not cover it, for an amount that is
-    not positive, and where what is committed no longer fits the ledger's cap.
+    not positive, where what is committed no longer fits the ledger's cap, and where the
+    recipient's own, lowered since, does not hold what would be spent.
     """
     vector = rdp_vector(event)
     if delta_units < 0 or not any(vector):
@@ -244,13 +249,20 @@ def charge(
                 f"The cap of “{row.name}” no longer holds what is spent and reserved: "
                 "lines that a restore had lost were charged again."
             )
+        # At an order without a finite loss both are UNBOUNDED, and nothing moves.
+        moved = [after - held for after, held in zip(charged, before, strict=True)]
+        among = holders(row, reservation.recipient)
+        for holder in among:
+            if would_overspend(holder, moved, part=reservation.part):
+                raise LedgerError(
+                    f"The cap for {reservation.recipient} on “{row.name}” no longer "
+                    "holds this charge: it was lowered after the reservation."
+                )
         reservation.state = ReservationState.ACTIVE
         reservation.charged = store(charged)
         reservation.charged_delta = str(delta)
         reservation.save()
-        # At an order without a finite loss both are UNBOUNDED, and nothing moves.
-        moved = [after - held for after, held in zip(charged, before, strict=True)]
-        for holder in holders(row, reservation.recipient):
+        for holder in among:
             for side in SIDES[reservation.part]:
                 add(holder, f"spent_{side}", moved)
                 add(holder, f"reserved_{side}", [-value for value in moved])
@@ -273,6 +285,12 @@ def charge(
             at_delta=reservation.at_delta,
             note=note,
         )
+
+
+def has_begun(*, run_id: UUID, purpose: str) -> bool:
+    """Whether the run has begun to spend what it holds for this."""
+    held = Reservation.objects.filter(run_id=run_id, purpose=purpose)
+    return held.filter(state=ReservationState.ACTIVE).exists()
 
 
 @transaction.atomic(savepoint=False)

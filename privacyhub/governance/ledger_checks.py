@@ -16,7 +16,7 @@ from uuid import UUID
 from privacyhub.engines.dp.events import event_from_dict
 from privacyhub.engines.dp.orders import ORDERS
 from privacyhub.engines.dp.rdp import rdp_vector
-from privacyhub.governance.entries import START, chained
+from privacyhub.governance.entries import START, is_chained
 from privacyhub.governance.models import (
     EntryKind,
     Ledger,
@@ -37,7 +37,7 @@ _STATES = {
     EntryKind.SETTLE: ReservationState.SETTLED,
     EntryKind.RELEASE: ReservationState.RELEASED,
 }
-_SAME = ("part", "recipient", "event", "epsilon", "at_delta")
+_SAME = ("part", "unit", "relation", "recipient", "event", "epsilon", "at_delta")
 
 
 def _zeros() -> list[int]:
@@ -56,7 +56,10 @@ class _Held:
 
 @dataclass
 class _Lines:
-    """What a ledger's lines add up to. Vectors by side; recipients by name."""
+    """What a ledger's lines add up to. Vectors by side; recipients by name.
+
+    terms: (unit, relation) of each amount.
+    """
 
     spent: dict[str, list[int]] = field(
         default_factory=lambda: {side: _zeros() for side in BOTH}
@@ -65,12 +68,16 @@ class _Lines:
     of: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     cap_notes: dict[str, list[str]] = field(default_factory=dict)
     held: dict[tuple[UUID | None, str], _Held] = field(default_factory=dict)
+    terms: set[tuple[str, str]] = field(default_factory=set)
     uncovered: bool = False
 
     def take(self, entry: LedgerEntry) -> None:
         self.delta += int(entry.delta)
-        if entry.vector:
-            self._add(entry, load(entry.vector))
+        moved = load(entry.vector)
+        if moved:
+            self._add(entry, moved)
+        if entry.event is not None or any(moved):
+            self.terms.add((entry.unit, entry.relation))
         if entry.kind == EntryKind.CAP:
             self.cap_notes.setdefault(entry.recipient, []).append(entry.note)
         self.uncovered |= entry.kind == EntryKind.UNCOVERED
@@ -110,7 +117,7 @@ def problems_of(row: Ledger) -> list[str]:
     lines, expected, previous = _Lines(), 1, START
     try:
         for entry in row.entries.order_by("number").iterator(chunk_size=1000):
-            if entry.number != expected or entry.hash != chained(previous, entry):
+            if entry.number != expected or not is_chained(previous, entry):
                 return [_broken(row, expected)]
             lines.take(entry)
             expected, previous = expected + 1, entry.hash
@@ -131,6 +138,8 @@ def _differences(row: Ledger, lines: _Lines) -> Iterator[str]:
         yield f"What the ledger “{row.name}” has spent is not what its lines say."
     if bool(row.uncovered_release_at) != lines.uncovered:
         yield f"Whether “{row.name}” was released uncovered is not what its lines say."
+    if lines.terms - {(row.unit, row.relation)}:
+        yield f"Lines of “{row.name}” are of another unit or relation than it counts."
     if not _has_caps(row, lines.cap_notes.get("", [])):
         yield f"The cap of the ledger “{row.name}” is not the one that its lines set."
     totals, of = Totals(), dict[str, Totals]()

@@ -102,7 +102,7 @@ class TargetForm(forms.Form):
         label="Name of the new model", max_length=200, required=False
     )
 
-    def __init__(self, *args: Any, version: Version, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, version: Version, by: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._columns = {c.name: c for c in target_columns(version)}
         target = self.fields["target"]
@@ -114,7 +114,8 @@ class TargetForm(forms.Form):
         chosen = self.initial.get("target") or _first_target(self._columns)
         self.initial.setdefault("target", chosen)
         if chosen in self._columns and "classes" not in self.initial:
-            names = suggested_classes(version=version, column=self._columns[chosen])
+            column = self._columns[chosen]
+            names = suggested_classes(version=version, column=column, by=by)
             self.initial["classes"] = "\n".join(names)
         if not self.initial.get("name") and chosen:
             self.initial["name"] = f"{chosen} of {version.dataset.name}"

@@ -15,10 +15,11 @@ from privacyhub.training.recipe_spec import ENCODED_KINDS, InputColumn
 MOST_COLUMNS = 500
 
 
-def suggested_classes(*, version: Version, column: Column) -> tuple[str, ...]:
+def suggested_classes(*, version: Version, column: Column, by: Any) -> tuple[str, ...]:
     """The names that a steward may declare as a target's classes.
 
-    Declared ones first, else those of the steward's profile; empty for a number.
+    Declared ones first, else those of the steward's profile, whose look is on record;
+    empty for a number.
     """
     if column.kind == Kind.BOOLEAN:
         return ("false", "true")
@@ -26,8 +27,9 @@ def suggested_classes(*, version: Version, column: Column) -> tuple[str, ...]:
         return tuple(str(value) for value in column.categories)
     if column.kind not in {Kind.TEXT, Kind.INTEGER}:
         return ()
-    told = datasets.profile(version).column(column.name).classes or []
-    found = [value for value, _ in told if value is not None]
+    told = datasets.profile(version=version, by=by, purpose="classes of the target")
+    classes = told.column(column.name).classes or []
+    found = [value for value, _ in classes if value is not None]
     if column.kind == Kind.INTEGER:
         found.sort()
     return tuple(
@@ -64,7 +66,7 @@ def target_of(columns: Mapping[str, Column], wanted: Any) -> Column:
 
 
 def task_of(
-    version: Version, target: Column, request: Mapping[str, Any]
+    version: Version, target: Column, request: Mapping[str, Any], *, by: Any
 ) -> tuple[Task, tuple[str, ...], bool]:
     """Task, classes, and whether the classes are declared."""
     given = texts(request.get("classes") or ())
@@ -82,7 +84,7 @@ def task_of(
                 column=target.name,
             )
         return "regression", (), True
-    classes = given or suggested_classes(version=version, column=target)
+    classes = given or suggested_classes(version=version, column=target, by=by)
     if not classes and is_number and not wanted:
         return "regression", (), True
     if len(set(classes)) != len(classes) or len(classes) < 2:
@@ -100,7 +102,7 @@ def task_of(
             column=target.name,
         )
     # The profile's own classes, sent back, were not declared by anybody.
-    known = suggested_classes(version=version, column=target)
+    known = suggested_classes(version=version, column=target, by=by)
     own = bool(given) and set(given) != set(known)
     declared = bool(own or target.categories or target.kind == Kind.BOOLEAN)
     return task, classes, declared

@@ -46,17 +46,18 @@ __all__ = [
 ]
 
 
-def build(*, version: Version, request: Mapping[str, Any]) -> RecipeSpec:
+def build(*, version: Version, request: Mapping[str, Any], by: Any) -> RecipeSpec:
     """The recipe of a request on this version.
 
     request: target, features, task, classes, privacy, epsilon, delta,
-    metrics_epsilon, holdout, settings, tuning; each may be left out. Raises DataError
-    (400) or Conflict (409) naming the column or the field.
+    metrics_epsilon, holdout, settings, tuning; each may be left out. `by` may look at
+    the profile for classes. Raises DataError (400) or Conflict (409) naming the column
+    or the field.
     """
     datasets.require_open(version)
     columns = {column.name: column for column in version.columns.all()}
     target = target_of(columns, request.get("target"))
-    task, classes, declared = task_of(version, target, request)
+    task, classes, declared = task_of(version, target, request, by=by)
     privacy = request.get("privacy") or Privacy.DP
     if privacy not in Privacy.values:
         raise DataError("Privacy is “dp” or “none”.", code="privacy")

@@ -16,7 +16,7 @@ from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Version
 from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.governance import audit, ledger
-from privacyhub.governance.models import Grant, Ledger, Reservation, ReservationState
+from privacyhub.governance.models import Grant, Ledger
 from privacyhub.training import orders, plans
 from privacyhub.training.artefacts import StoredModel
 from privacyhub.training.models import (
@@ -126,15 +126,6 @@ def _accounts(run: TrainingRun, version: Version | None) -> list[Ledger]:
     if source is None:
         raise Conflict("This run never had a version.", code="no_version")
     return list(source.ledgers.all())
-
-
-def has_run_before(job: Job) -> bool:
-    """Whether an earlier attempt at this job has charged anything."""
-    return (
-        Reservation.objects.filter(run_id=job.pk)
-        .exclude(state=ReservationState.RESERVED)
-        .exists()
-    )
 
 
 def plan_of(run: TrainingRun) -> Plan:

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 
 from jobs import messages
 from jobs.models import Worker
+from privacyhub.governance import heads
 
 LEAST_FREE_BYTES = 500 * 2**20
 
@@ -28,9 +29,11 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_not_required
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Whether database, broker, a worker and disk are there: 200, or 503."""
+    """Whether database, broker, a worker and disk are there, and whether the folder of
+    the exported heads takes another: 200, or 503."""
     found = {"database": _database(), "broker": messages.broker_answers()}
     found["worker"] = found["database"] and _worker()
+    found["heads"] = found["database"] and heads.can_be_written()
     found["disk"] = shutil.disk_usage(settings.VAR_DIR).free > LEAST_FREE_BYTES
     return JsonResponse(found, status=200 if all(found.values()) else 503)
 

@@ -84,9 +84,10 @@ def _hold_together(
         return True
     with explained(request, form), _at_its_field(form):
         if step >= PRICED_STEP:
-            _priced(version, answers, recipient=request.user.username)
+            _priced(version, answers, by=request.user)
         else:
-            recipes.build(version=version, request=recipe_request(answers))
+            asked = recipe_request(answers)
+            recipes.build(version=version, request=asked, by=request.user)
     return not form.errors
 
 
@@ -103,25 +104,23 @@ def _at_its_field(form: forms.Form) -> Iterator[None]:
         form.add_error(field, error.message)
 
 
-def _priced(
-    version: Version, answers: dict[str, Any], *, recipient: str
-) -> dict[str, Any]:
+def _priced(version: Version, answers: dict[str, Any], *, by: Any) -> dict[str, Any]:
     """The recipe that the answers ask for and its price, or the sweep's.
 
-    Reads declarations and the ledger, no row.
+    Reads declarations, the ledger and the profile, no row.
     """
-    recipe = recipes.build(version=version, request=recipe_request(answers))
+    recipe = recipes.build(version=version, request=recipe_request(answers), by=by)
     context: dict[str, Any] = {"recipe": recipe}
     asked = sweep_request(answers)
     if asked is None:
-        quote = services.price(version=version, recipe=recipe, recipient=recipient)
+        quote = services.price(version=version, recipe=recipe, recipient=by.username)
         return context | {
             "quote": quote,
             "most": what_if.largest_like(
                 plan=quote.plan,
                 recipe=recipe,
                 accounts=list(version.ledgers.all()),
-                recipient=recipient,
+                recipient=by.username,
             ),
             "epsilon_figure": epsilon_over_steps(quote.plan.to_dict()),
         }
@@ -129,7 +128,7 @@ def _priced(
     runs = sweeps.recipes_of(recipe=recipe, epsilons=epsilons, with_bare=with_bare)
     return context | {
         "recipes": runs,
-        "sweep": sweeps.price(version=version, recipes=runs, recipient=recipient),
+        "sweep": sweeps.price(version=version, recipes=runs, recipient=by.username),
     }
 
 
@@ -137,7 +136,8 @@ def _priced(
 def train_target(request: HttpRequest, pk: Any) -> HttpResponse:
     """The fields that follow from the chosen target."""
     version = _version(request, pk)
-    form = TargetForm(version=version, initial={"target": request.GET.get("target")})
+    initial = {"target": request.GET.get("target")}
+    form = TargetForm(version=version, by=request.user, initial=initial)
     return render(request, "training/_target_fields.html", {"form": form})
 
 
@@ -151,7 +151,7 @@ def train_price(request: HttpRequest, pk: Any) -> HttpResponse:
     if form.is_valid():
         with explained(request, form), _at_its_field(form):
             answers = draft | form.answers
-            context |= _priced(version, answers, recipient=request.user.username)
+            context |= _priced(version, answers, by=request.user)
     return render(request, "training/_price.html", context)
 
 
@@ -164,8 +164,8 @@ def train_curve(request: HttpRequest, pk: Any) -> HttpResponse:
     context: dict[str, Any] = {}
     if form.is_valid():
         with explained(request, form):
-            answers = draft | form.answers
-            recipe = recipes.build(version=version, request=recipe_request(answers))
+            asked = recipe_request(draft | form.answers)
+            recipe = recipes.build(version=version, request=asked, by=request.user)
             quote = services.price(version=version, recipe=recipe)
             curve = curves.curve_of(recipe=recipe, plan=quote.plan)
             if curve is not None:
@@ -188,7 +188,7 @@ def _review(
         "submission": _submission(request),
     }
     with explained(request, form) as outcome:
-        context |= _priced(version, draft, recipient=request.user.username)
+        context |= _priced(version, draft, by=request.user)
         context["searched"] = sorted(context["recipe"].searched)
         if request.method == "POST":
             return redirect(_submit(request, version, draft, context))
@@ -268,7 +268,8 @@ def _form(
     if step == 1:
         return DataForm(data, version=version, initial=_known(draft, DataForm))
     if step == 2:
-        return TargetForm(data, version=version, initial=_known(draft, TargetForm))
+        initial = _known(draft, TargetForm)
+        return TargetForm(data, version=version, by=request.user, initial=initial)
     return PrivacyForm(data, initial=_known(draft, PrivacyForm))
 
 

@@ -32,7 +32,9 @@ def publish_model(
 ) -> ModelVersion:
     """Submit a run on the version and publish what its jobs would."""
     recipe = recipes.build(
-        version=version, request={"privacy": privacy, "epsilon": epsilon}
+        version=version,
+        request={"privacy": privacy, "epsilon": epsilon},
+        by=version.created_by,
     )
     run = services.submit(
         version=version,

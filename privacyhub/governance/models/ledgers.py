@@ -157,7 +157,8 @@ class LedgerEntry(models.Model):
     """One line of the ledger. Append-only: a correction is a new line.
 
     Lines of a ledger are numbered from 1 without holes, and each one's hash covers
-    the one before.
+    the one before. `unit` and `relation` are those that its ledger counted in when the
+    line was written; the database refuses a line of others.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -167,6 +168,8 @@ class LedgerEntry(models.Model):
     at = models.DateTimeField()
     kind = models.CharField(max_length=12, choices=EntryKind.choices)
     part = models.CharField(max_length=10, choices=Part.choices, default=Part.ALL)
+    unit = models.CharField(max_length=10, choices=Unit.choices)
+    relation = models.CharField(max_length=20)
     actor = models.CharField(max_length=150)
     recipient = models.CharField(max_length=150, blank=True)
     run_id = models.UUIDField(null=True)

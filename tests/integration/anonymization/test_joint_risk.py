@@ -13,6 +13,8 @@ from privacyhub.anonymization import services
 from privacyhub.datasets import tables
 from privacyhub.datasets.models import Version
 from privacyhub.engines.tables import ROW_ID
+from privacyhub.governance import ledger
+from privacyhub.governance.models import LedgerEntry
 
 pytestmark = pytest.mark.django_db
 
@@ -134,3 +136,16 @@ def test_erased_release_is_told(released: Any, policy: Any, steward: Any) -> Non
     assert told["unreadable"] == 1
     assert told["smallest"] is None
     assert "erased" in joint({"joint": told})[0]
+
+
+def test_a_search_is_noted_on_the_ledgers_of_earlier_releases_too(
+    released: Any, other_policy: Any, steward: Any, run_jobs: Any
+) -> None:
+    """They are read for the joint risk; one of a join is on another ledger as well."""
+    joined = ledger.open_ledger(name="joined", fingerprint="j" * 64)
+    released.release.ledgers.add(joined)
+    again = services.submit(version=released.version, policy=other_policy, by=steward)
+    run_jobs()
+    assert joined.entries.get(run_id=again.job_id).purpose == "anonymize"
+    own = released.version.ledgers.get()
+    assert LedgerEntry.objects.filter(ledger=own, run_id=again.job_id).count() == 1

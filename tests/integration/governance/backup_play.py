@@ -17,7 +17,7 @@ from django.contrib.sessions.models import Session  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from jobs import services as jobs  # noqa: E402
+from jobs import workers  # noqa: E402
 from privacyhub.accounts.models import User  # noqa: E402
 from privacyhub.engines.dp.events import GaussianEvent  # noqa: E402
 from privacyhub.governance import backups, gaps, keys, ledger  # noqa: E402
@@ -95,9 +95,9 @@ def main(var: Path) -> dict[str, Any]:
     saved.write_text("sealed byteS")
     told["refused_damaged"] = _refusal(place)
     saved.write_text("sealed bytes")
-    jobs.say_that_it_lives(name="worker", queues="data")
+    workers.say_that_it_lives(name="worker", queues="data")
     told["refused_worker"] = _refusal(place)
-    jobs.say_goodbye(name="worker")
+    workers.say_goodbye(name="worker")
     told["spent_after_refusals"] = _spent()
 
     call_command("restore", str(place), "--replace", stdout=sys.stderr)

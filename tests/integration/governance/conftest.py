@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import uuid
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,13 @@ def price(
         epsilon="0.5",
         delta="1e-5",
         **more,
+    )
+
+
+def reserve(account: Ledger, by: Any, run: uuid.UUID, *prices: ledger.Price) -> None:
+    """For the recipient "steward"."""
+    ledger.reserve(
+        ledgers=[account], run_id=run, prices=prices, recipient="steward", by=by
     )
 
 
@@ -66,3 +75,16 @@ def open_ledger(steward: Any) -> Callable[..., Ledger]:
 @pytest.fixture
 def account(open_ledger: Callable[..., Ledger]) -> Ledger:
     return open_ledger()
+
+
+@pytest.fixture
+def own_database() -> Iterator[Callable[[], str]]:
+    """A fresh PostgreSQL database beside the one of the tests."""
+    import psycopg
+
+    name = f"backup_{uuid.uuid4().hex[:12]}"
+    base = os.environ["DATABASE_URL"].rsplit("/", 1)[0]
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+        server.execute(f'CREATE DATABASE "{name}"')
+        yield lambda: f"{base}/{name}"
+        server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .plays import play
-
-
-@pytest.fixture
-def own_database() -> Iterator[Callable[[], str]]:
-    """A fresh PostgreSQL database beside the one of the tests."""
-    import psycopg
-
-    name = f"backup_{uuid.uuid4().hex[:12]}"
-    base = os.environ["DATABASE_URL"].rsplit("/", 1)[0]
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
-        server.execute(f'CREATE DATABASE "{name}"')
-        yield lambda: f"{base}/{name}"
-        server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 def _holds(told: dict[str, Any]) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import io
 import json
+import os
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -159,6 +162,29 @@ def test_a_second_place_that_cannot_be_written_stops_nothing(
     assert AuditEvent.objects.count() == 1
     with pytest.raises(CommandError, match="cannot be written"):
         call_command("export_audit_head")
+
+
+def test_whether_the_second_place_takes_heads_is_tried_and_leaves_nothing(
+    db: None, second_place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert heads.can_be_written()
+    assert list(second_place.iterdir()) == []
+    assert not AuditHead.objects.exists()
+    heads.export_audit_head()
+    (folder,) = second_place.iterdir()
+    kept = sorted(folder.iterdir())
+    assert heads.can_be_written()
+    assert sorted(folder.iterdir()) == kept
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        assert not heads.can_be_written()
+    shutil.rmtree(folder)
+    folder.touch()  # in the place of this hub's own folder
+    assert not heads.can_be_written()
 
 
 def test_a_ledger_writes_its_head_after_each_line(

@@ -104,13 +104,23 @@ class Machine(RuleBasedStateMachine):
         """Pay for a block, then run it, unless the worker is lost in between."""
         key = data.draw(st.sampled_from(sorted(self.open)))
         run = self.open[key]
+        covered = run.charged + count <= run.held
+        own = self._cap(run.recipient)
+        after = {
+            side: self._counted(side, run.recipient)[0] + count
+            for side in SIDES[run.part]
+        }
+        allowed = own is None or all(
+            fits(_of(spent), load(own.cap_vector)) for spent in after.values()
+        )
         try:
             ledger.charge(run_id=key, purpose="training", event=gaussian(count))
         except ledger.LedgerError:
-            assert run.charged + count > run.held
+            assert not (covered and allowed)
             return
+        assert covered
+        assert allowed
         run.charged += count
-        assert run.charged <= run.held
         if not crash:
             run.executed += count
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from privacyhub.accounts.roles import NotAllowed
-from privacyhub.engines.dp.rdp import rdp_vector
+from privacyhub.engines.dp.rdp import fits, rdp_vector
 from privacyhub.governance import ledger
 from privacyhub.governance.models import CapRequest, Ledger, RecipientCap
 from privacyhub.governance.sums import load
@@ -74,6 +74,44 @@ def test_sums_of_a_recipient_follow_charge_and_settlement(
     capped.refresh_from_db()
     assert load(capped.spent_train) == rdp_vector(gaussian(2))
     assert not any(load(capped.reserved_train))
+
+
+def test_a_cap_lowered_after_the_reservation_holds_at_the_charge(
+    capped: RecipientCap, account: Ledger, steward: Any
+) -> None:
+    """What is spent may grow as far as the cap; the ledger's own has room."""
+    own = _most(account, "analyst")
+    run = _reserve(account, steward, own, to="analyst")
+    ledger.charge(run_id=run, purpose="training", event=gaussian(1))
+    ledger.set_recipient_cap(
+        ledger=account, recipient="analyst", epsilon_cap="0.3", by=steward
+    )
+    capped.refresh_from_db()
+    cap = load(capped.cap_vector)
+    most = max(n for n in range(own) if fits(rdp_vector(gaussian(n)), cap))
+    assert 1 < most < own
+    ledger.charge(run_id=run, purpose="training", event=gaussian(most - 1))
+    before = Ledger.objects.values().get()
+    with pytest.raises(ledger.LedgerError, match="cap for analyst .* was lowered"):
+        ledger.charge(run_id=run, purpose="training", event=gaussian(1))
+    assert Ledger.objects.values().get() == before
+    capped.refresh_from_db()
+    assert load(capped.spent_train) == rdp_vector(gaussian(most))
+    ledger.settle(run_id=run)
+    assert verify().holds
+
+
+def test_a_first_cap_holds_for_what_was_reserved_before_it(
+    account: Ledger, steward: Any, analyst: Any
+) -> None:
+    run = _reserve(account, steward, 9, to="analyst")
+    other = _reserve(account, steward, 9, to="steward")
+    ledger.set_recipient_cap(
+        ledger=account, recipient="analyst", epsilon_cap="0.01", by=steward
+    )
+    with pytest.raises(ledger.LedgerError, match="cap for analyst"):
+        ledger.charge(run_id=run, purpose="training", event=gaussian(9))
+    ledger.charge(run_id=other, purpose="training", event=gaussian(9))
 
 
 def test_a_cap_set_later_counts_what_was_spent_before(

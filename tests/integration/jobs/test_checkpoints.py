@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from jobs import checkpoints, failpoints, services
+from jobs import checkpoints, failpoints, reaping, services
 from jobs.models import Job
 from jobs.states import JobFailed, StaleAttempt
 
@@ -36,7 +36,7 @@ def _files(job: Job) -> list[Path]:
 def _next_attempt(job: Job) -> Job:
     past = timezone.now() - timedelta(seconds=1)
     Job.objects.filter(pk=job.pk).update(lease_until=past)
-    services.reap()
+    reaping.reap()
     claimed = services.claim(job_id=job.pk, worker="the next")
     assert claimed is not None
     return claimed
@@ -173,7 +173,7 @@ def test_a_checkpoint_further_on_ends_a_row_of_lost_workers(running: Job) -> Non
         checkpoints.save(job=attempt, position=5, content=b"no further")
     past = timezone.now() - timedelta(seconds=1)
     Job.objects.filter(pk=attempt.pk).update(lease_until=past)
-    services.reap()
+    reaping.reap()
     attempt.refresh_from_db()
     assert (attempt.state, attempt.error_code) == ("failed", "poison")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobs import overview, services
+from jobs import overview, services, workers
 from jobs.models import Job, Worker
 
 Submit = Callable[..., Job]
@@ -136,7 +137,7 @@ def test_board_shows_what_is_stuck_and_how_deep_the_queues_are(
 def test_rest_tells_the_queues_and_workers(
     submit: Submit, running: Job, steward: Any, analyst: Any, api_for: Any
 ) -> None:
-    services.say_that_it_lives(name="one:1", queues="data,light", children=3)
+    workers.say_that_it_lives(name="one:1", queues="data,light", children=3)
     Job.objects.filter(pk=running.pk).update(worker="one:1:77")
     submit(kind="ingest")
     services.fail(job=running, code="broken", message="It broke.")
@@ -262,6 +263,9 @@ def test_readiness_names_what_is_missing(
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["disk"]) == (503, False)
     monkeypatch.undo()
+    settings.AUDIT_HEADS_DIR = Path("/proc")
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["heads"]) == (503, False)
     silent = timezone.now() - 2 * settings.JOB_LEASE
     Worker.objects.update(seen_at=silent)
     assert client.get("/readyz").json()["worker"] is False

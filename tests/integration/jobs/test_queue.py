@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from jobs import execution, messages, registry, services
+from jobs import execution, messages, reaping, registry, services, workers
 from jobs.models import Job, Worker
 from jobs.states import JobFailed, NotRepeatable, StaleAttempt, State, TooManyJobs
 from privacyhub.engines.dp.events import GaussianEvent
@@ -49,7 +49,7 @@ def test_execute_does_the_job_and_a_second_message_does_nothing(submit: Submit) 
 
 def test_a_stale_attempt_cannot_write(running: Job) -> None:
     _expire(running)
-    services.reap()
+    reaping.reap()
     second = services.claim(job_id=running.pk, worker="two")
     assert second is not None
     for write in (
@@ -77,17 +77,17 @@ def test_reap_queues_again_and_gives_up_after_three(
         assert services.claim(job_id=job.pk, worker=f"worker {lost}")
         _expire(job)
         sent.clear()
-        services.reap()
+        reaping.reap()
         job.refresh_from_db()
         assert job.workers_lost == lost
         assert bool(sent) == (lost < 3)
     assert (job.state, job.error_code) == (State.FAILED, "poison")
-    services.reap()
+    reaping.reap()
     assert _state(job) == State.FAILED
 
 
 def test_reap_leaves_a_live_lease_alone(running: Job) -> None:
-    services.reap()
+    reaping.reap()
     assert _state(running) == State.RUNNING
     assert running.attempt == 1
 
@@ -103,13 +103,13 @@ def test_reap_sends_a_lost_message_again(
 
     monkeypatch.setattr(messages, "send", send)
     job = submit()  # a test's transaction never commits: its message is lost
-    assert services.reap() == 0
+    assert reaping.reap() == 0
     Job.objects.update(published_at=timezone.now() - timedelta(minutes=5))
-    assert services.reap() == 1
+    assert reaping.reap() == 1
     assert sent == [str(job.pk)]
-    assert services.reap() == 0
+    assert reaping.reap() == 0
     Job.objects.update(published_at=timezone.now() - timedelta(minutes=5))
-    assert services.reap() == 1
+    assert reaping.reap() == 1
 
 
 def test_cancel_of_a_queued_job_is_at_once(submit: Submit, steward: Any) -> None:
@@ -133,11 +133,11 @@ def test_cancel_of_a_job_whose_worker_is_gone_does_not_wait_for_the_lease(
     running: Job, steward: Any, settings: Any
 ) -> None:
     services.request_cancel(job=running, by=steward)
-    services.reap()
+    reaping.reap()
     assert _state(running) == State.RUNNING
     long_ago = timezone.now() - settings.JOB_CANCEL_GRACE - timedelta(seconds=6)
     Job.objects.update(cancel_requested_at=long_ago)
-    services.reap()
+    reaping.reap()
     assert _state(running) == State.CANCELLED
 
 
@@ -263,11 +263,11 @@ def test_progress_never_passes_the_total(running: Job) -> None:
 
 @pytest.mark.django_db
 def test_workers_say_that_they_live_and_are_forgotten() -> None:
-    services.say_that_it_lives(name="here:1", queues="light")
+    workers.say_that_it_lives(name="here:1", queues="light")
     Worker.objects.update(seen_at=timezone.now() - timedelta(days=2))
-    services.say_that_it_lives(name="here:2", queues="light")
+    workers.say_that_it_lives(name="here:2", queues="light")
     assert [worker.name for worker in Worker.objects.all()] == ["here:2"]
-    services.say_goodbye(name="here:2")
+    workers.say_goodbye(name="here:2")
     assert not Worker.objects.exists()
 
 

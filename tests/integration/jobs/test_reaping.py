@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from jobs import keeper, services
+from jobs import keeper, reaping, services, transitions, workers
 from jobs.models import Job
 from jobs.states import State
 
@@ -31,15 +31,15 @@ def test_one_bad_row_does_not_keep_the_others(
 ) -> None:
     jobs = [_lost(submit) for _ in range(3)]
     bad = Job.objects.lost().first()
-    real = services._put_back
+    real = transitions.put_back
 
     def put_back(row: Job, *, lost: bool) -> None:
         if row.pk == bad.pk:
             raise ValueError("something about this row")
         real(row, lost=lost)
 
-    monkeypatch.setattr(services, "_put_back", put_back)
-    services.reap()
+    monkeypatch.setattr(transitions, "put_back", put_back)
+    reaping.reap()
     states = {job.pk: Job.objects.get(pk=job.pk).state for job in jobs}
     assert states.pop(bad.pk) == State.RUNNING
     assert set(states.values()) == {State.QUEUED}
@@ -56,10 +56,10 @@ def test_a_database_that_is_gone_ends_the_round(
         tried.append(pk)
         raise ValueError("no word of it")
 
-    monkeypatch.setattr(services, "_reap_lost", gone)
-    monkeypatch.setattr(services.connection, "is_usable", lambda: False)
+    monkeypatch.setattr(reaping, "_reap_lost", gone)
+    monkeypatch.setattr(reaping.connection, "is_usable", lambda: False)
     with pytest.raises(ValueError, match="no word"):
-        services.reap()
+        reaping.reap()
     assert len(tried) == 1
 
 
@@ -79,10 +79,10 @@ def test_a_silent_broker_is_asked_once_a_round(
         monkeypatch.setattr("jobs.messages.send", send)
 
     silent_after(0)
-    assert (services.reap(), len(asked)) == (0, 1)
+    assert (reaping.reap(), len(asked)) == (0, 1)
     asked.clear()
     silent_after(2)
-    assert (services.reap(), len(asked)) == (2, 3)
+    assert (reaping.reap(), len(asked)) == (2, 3)
     assert Job.objects.filter(published_at=None).count() == 2
 
 
@@ -100,7 +100,8 @@ def test_the_keeper_says_that_its_worker_lives_after_a_long_round_too(
     monkeypatch.setattr(keeper, "_wait", lambda parent: None)
     monkeypatch.setattr(keeper.connection, "close", lambda: None)
     monkeypatch.setattr(keeper.registry, "run_tidying_hooks", lambda: None)
-    for name in ("say_that_it_lives", "reap", "say_goodbye"):
-        monkeypatch.setattr(services, name, _noted(name, done))
+    monkeypatch.setattr(reaping, "reap", _noted("reap", done))
+    for name in ("say_that_it_lives", "say_goodbye"):
+        monkeypatch.setattr(workers, name, _noted(name, done))
     keeper.main("host:7", "light", 1)
     assert done == ["say_that_it_lives", "reap", "say_that_it_lives", "say_goodbye"]

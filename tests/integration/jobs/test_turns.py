@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs import draining, execution, messages, services
+from jobs import draining, execution, messages, reaping, services
 from jobs.models import Job
 from jobs.states import State
 
@@ -99,7 +99,7 @@ def test_an_owner_runs_no_more_than_may_run_and_the_next_is_woken(
     assert _next() == foreign
     Job.objects.update(published_at=None)
     sent.clear()
-    services.reap()
+    reaping.reap()
     assert sent == []  # a message could wake nobody for what may not start
     assert running[0] is not None
     with django_capture_on_commit_callbacks(execute=True):
@@ -134,7 +134,7 @@ def test_a_broker_that_took_no_message_is_asked_again_at_once(
     job.refresh_from_db()
     assert job.published_at is None
     monkeypatch.setattr(messages, "send", lambda **_: True)
-    assert services.reap() == 1
+    assert reaping.reap() == 1
 
 
 @pytest.mark.parametrize("ending", ["succeed", "fail", "cancel"])

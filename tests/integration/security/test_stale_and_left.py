@@ -31,7 +31,11 @@ DAY = 86_400
 
 
 def test_stale_attempt_charges_nothing(register_version: Any, steward: Any) -> None:
-    recipe = recipes.build(version=register_version, request={"epsilon": "1"})
+    recipe = recipes.build(
+        version=register_version,
+        request={"epsilon": "1"},
+        by=register_version.created_by,
+    )
     run = training.submit(version=register_version, recipe=recipe, by=steward, name="x")
     job = jobs.claim(job_id=run.job_id, worker="lost")
     assert job is not None
@@ -188,7 +192,11 @@ def test_ledgers_are_locked_before_the_trail_when_jobs_end(
         owner=steward,
         spec={"schema": 1, "dataset": str(register_version.dataset_id)},
     )
-    recipe = recipes.build(version=register_version, request={"epsilon": "1"})
+    recipe = recipes.build(
+        version=register_version,
+        request={"epsilon": "1"},
+        by=register_version.created_by,
+    )
     run = training.submit(version=register_version, recipe=recipe, by=steward, name="x")
     Job.objects.filter(pk=run.job_id).update(depends_on=first)
     locks = Locks(monkeypatch)

@@ -83,7 +83,11 @@ def submit(register_version: Any, steward: Any) -> Callable[..., Any]:
     """Queue a training of the register; keyword arguments go into the recipe."""
 
     def make(*, name: str = "Readmission", reason: str = "", **asked: Any) -> Any:
-        recipe = recipes.build(version=register_version, request=RECIPE | asked)
+        recipe = recipes.build(
+            version=register_version,
+            request=RECIPE | asked,
+            by=register_version.created_by,
+        )
         return services.submit(
             version=register_version,
             recipe=recipe,

@@ -20,7 +20,7 @@ django.setup()
 from django.core.management import call_command  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from jobs import execution, services  # noqa: E402
+from jobs import execution, reaping  # noqa: E402
 from jobs.models import Job  # noqa: E402
 from privacyhub.accounts.models import User  # noqa: E402
 from privacyhub.datasets import intake  # noqa: E402
@@ -58,6 +58,7 @@ def train() -> None:
             "classes": ["no", "yes"],
             "settings": {"epochs": 5},
         },
+        by=version.created_by,
     )
     run = training.submit(version=version, recipe=recipe, by=steward, name="Model")
     execution.execute(str(run.job_id))
@@ -68,7 +69,7 @@ def resume() -> None:
     lost = run.job.state
     past = timezone.now() - timedelta(hours=1)
     Job.objects.filter(pk=run.job_id).update(lease_until=past)
-    services.reap()
+    reaping.reap()
     execution.execute(str(run.job_id))
     run.job.refresh_from_db()
     told: dict[str, Any] = {

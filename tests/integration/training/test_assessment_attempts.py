@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
-from jobs import checkpoints, execution, registry, services
+from jobs import checkpoints, execution, reaping, registry, services
 from jobs.execution import Attempt
 from jobs.models import Job
 from jobs.states import NotRepeatable
-from privacyhub.assessment import evaluation, group_evaluation
+from privacyhub.assessment import evaluation, group_evaluation, saved
 from privacyhub.assessment.models import Assessment, GroupAssessment
+from privacyhub.datasets import tables
 from privacyhub.datasets.errors import Conflict
+from privacyhub.datasets.models import Version
 from privacyhub.datasets.services import the_ledger
+from privacyhub.governance import ledger
 from privacyhub.governance.models import EntryKind, Reservation
+from privacyhub.training import artefacts
 
 KINDS = ("assess", "assess_groups")
 
@@ -89,6 +94,21 @@ def give_back_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return arrange
 
 
+def _kill_at(module: Any, name: str, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the job until it comes there, and give it to the next worker."""
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, name, killed)
+        with pytest.raises(Killed):
+            _run(job)
+    past = timezone.now() - timedelta(hours=1)
+    Job.objects.filter(pk=job.pk).update(lease_until=past)
+    reaping.reap()
+
+
 def _run(job: Job) -> Job:
     execution.execute(str(job.pk))
     job.refresh_from_db()
@@ -132,22 +152,74 @@ def test_an_attempt_that_ended_before_the_charge_costs_nothing(
     model_version: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = evaluation.score
-
-    def killed(**_: Any) -> None:
-        raise Killed
-
-    monkeypatch.setattr(evaluation, "score", killed)
     job = ask(kind)
-    with pytest.raises(Killed):
-        _run(job)
-    past = timezone.now() - timedelta(hours=1)
-    Job.objects.filter(pk=job.pk).update(lease_until=past)
-    services.reap()
+    _kill_at(artefacts, "load", job, monkeypatch)
     assert _charges(job, model_version) == 0
-    monkeypatch.setattr(evaluation, "score", real)
     assert _run(job).state == "succeeded", job.trace or job.message
     assert (len(drawn), _charges(job, model_version)) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("module", "name"), [(tables, "load"), (evaluation, "score"), (saved, "save")]
+)
+def test_an_attempt_that_was_lost_after_the_charge_is_paid_for(
+    kind: str,
+    module: Any,
+    name: str,
+    ask: Callable[[str], Job],
+    drawn: list[Any],
+    model_version: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = ask(kind)
+    _kill_at(module, name, job, monkeypatch)
+    assert _charges(job, model_version) == 1
+    assert _run(job).state == "succeeded", job.trace or job.message
+    assert _charges(job, model_version) == 1
+    assert _made(job).released == drawn[-1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_row_is_read_before_the_charge(
+    kind: str,
+    ask: Callable[[str], Job],
+    model_version: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the rows do to the job, what it has read is paid for."""
+    paid = []
+    job = ask(kind)
+
+    def poisoned(*_: Any, **__: Any) -> None:
+        paid.append((_charges(job, model_version), len(connection.savepoint_ids)))
+        raise ValueError("of these rows")
+
+    of_the_test = len(connection.savepoint_ids)
+    monkeypatch.setattr(tables, "load", poisoned)
+    assert (_run(job).state, job.error_code) == ("failed", "bug")
+    assert paid == [(1, of_the_test)]  # in no transaction that could undo it
+    assert Reservation.objects.get(run_id=job.pk).state == "settled"
+    assert _charges(job, model_version) == 1
+
+
+def test_an_erased_version_is_found_out_before_the_charge(
+    ask: Callable[[str], Job], model_version: Any
+) -> None:
+    job = ask("assess")
+    version = model_version.run.version
+    Version.objects.filter(pk=version.pk).update(erased_at=timezone.now())
+    assert (_run(job).state, job.error_code) == ("failed", "erased")
+    assert Reservation.objects.get(run_id=job.pk).state == "released"
+
+
+def test_a_reservation_that_is_gone_is_found_out_before_the_read(
+    ask: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = ask("assess")
+    ledger.settle(run_id=job.pk)
+    monkeypatch.setattr(tables, "load", None)
+    assert (_run(job).state, job.error_code) == ("failed", "not_reserved")
 
 
 def test_a_draw_that_could_not_be_saved_was_not_charged(
@@ -163,9 +235,20 @@ def test_a_draw_that_could_not_be_saved_was_not_charged(
     assert Reservation.objects.get(run_id=job.pk).state == "released"
 
 
+def _lose(job: Job) -> None:
+    checkpoints._forget(job.pk)
+
+
+def _damage(job: Job) -> None:
+    newest = next(checkpoints._newest_first(checkpoints._folder(job.pk)))
+    newest.write_bytes(newest.read_bytes()[:-1])
+
+
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("lose", [_lose, _damage])
 def test_a_charge_whose_draw_was_lost_is_not_drawn_for_twice(
     kind: str,
+    lose: Callable[[Job], None],
     ask: Callable[[str], Job],
     drawn: list[Any],
     give_back_at: Callable[[str], None],
@@ -174,7 +257,7 @@ def test_a_charge_whose_draw_was_lost_is_not_drawn_for_twice(
 ) -> None:
     give_back_at("publishing")
     job = _run(ask(kind))
-    checkpoints._forget(job.pk)
+    lose(job)
     _run(job)
     assert (job.state, job.error_code) == ("failed", "worker_lost")
     assert len(drawn) == 1

@@ -20,7 +20,9 @@ from privacyhub.training.rows import _key_text
 
 
 def parts(version: Any, **asked: Any) -> set[str]:
-    recipe = recipes.build(version=version, request={"epsilon": "1"} | asked)
+    recipe = recipes.build(
+        version=version, request={"epsilon": "1"} | asked, by=version.created_by
+    )
     plan = plans.plan_for(recipe=recipe, accounts=list(version.ledgers.all()))
     return {price.part for price in plan.prices}
 
@@ -70,7 +72,11 @@ def test_unit_key_reads_alike_whatever_its_type(keys: list[Any]) -> None:
 
 
 def test_version_without_its_unit_key_is_not_trained_on(register_version: Any) -> None:
-    recipe = recipes.build(version=register_version, request={"epsilon": "1"})
+    recipe = recipes.build(
+        version=register_version,
+        request={"epsilon": "1"},
+        by=register_version.created_by,
+    )
     Ledger.objects.update(unit=Unit.KEY, unit_key="zip")
     recipes.fit_to(recipe=recipe, version=register_version)
     register_version.kind = VersionKind.ANONYMIZED
@@ -80,4 +86,6 @@ def test_version_without_its_unit_key_is_not_trained_on(register_version: Any) -
 
 def test_profiled_classes_sent_back_are_not_declared(register_version: Any) -> None:
     request = {"classes": ["no", "yes"]}
-    assert not recipes.build(version=register_version, request=request).classes_declared
+    assert not recipes.build(
+        version=register_version, request=request, by=register_version.created_by
+    ).classes_declared

@@ -21,7 +21,7 @@ IDENTIFIERS = {"name", "email", "phone", "record_number"}
 
 
 def priced(version: Any, asked: dict[str, Any]) -> Any:
-    recipe = recipes.build(version=version, request=asked)
+    recipe = recipes.build(version=version, request=asked, by=version.created_by)
     return services.price(version=version, recipe=recipe)
 
 
@@ -116,7 +116,9 @@ def test_dpsequential_is_for_declared_domains_that_need_no_embedding(
 
 
 def test_widest_network_is_what_the_encoder_would_make(register_version: Any) -> None:
-    recipe = recipes.build(version=register_version, request={})
+    recipe = recipes.build(
+        version=register_version, request={}, by=register_version.created_by
+    )
     spec = services.price(version=register_version, recipe=recipe).plan.spec
     for names in (MAX_ONE_HOT, MOST_NAMES):
         columns = [_at_its_widest(column, names=names) for column in recipe.columns]
@@ -144,19 +146,25 @@ def _at_its_widest(column: Any, *, names: int) -> ColumnSpec:
 def test_unset_target_is_refused(register_version: Any) -> None:
     register_version.columns.update(is_target=False)
     with pytest.raises(DataError) as refused:
-        recipes.build(version=register_version, request={})
+        recipes.build(
+            version=register_version, request={}, by=register_version.created_by
+        )
     assert refused.value.code == "no_target"
 
 
 def test_undeclared_ledger_is_refused(register_version: Any) -> None:
     register_version.ledgers.update(epsilon_cap="")
-    recipe = recipes.build(version=register_version, request={})
+    recipe = recipes.build(
+        version=register_version, request={}, by=register_version.created_by
+    )
     with pytest.raises(LedgerError, match="Declare"):
         services.price(version=register_version, recipe=recipe)
 
 
 def test_column_that_vanished_is_refused(register_version: Any, steward: Any) -> None:
-    recipe = recipes.build(version=register_version, request={})
+    recipe = recipes.build(
+        version=register_version, request={}, by=register_version.created_by
+    )
     register_version.columns.filter(name="sodium").delete()
     with pytest.raises(DataError) as refused:
         services.submit(
@@ -166,7 +174,9 @@ def test_column_that_vanished_is_refused(register_version: Any, steward: Any) ->
 
 
 def test_identifiers_and_target_are_no_inputs(register_version: Any) -> None:
-    recipe = recipes.build(version=register_version, request={})
+    recipe = recipes.build(
+        version=register_version, request={}, by=register_version.created_by
+    )
     names = {column.name for column in recipe.columns}
     assert names
     assert names.isdisjoint(IDENTIFIERS | {"readmitted"})
@@ -181,14 +191,18 @@ def test_declared_domains_are_not_searched(register_version: Any, steward: Any) 
         },
         by=steward,
     )
-    recipe = recipes.build(version=register_version, request={})
+    recipe = recipes.build(
+        version=register_version, request={}, by=register_version.created_by
+    )
     assert {"sex", "hba1c"}.isdisjoint(recipe.searched)
     assert "sodium" in recipe.searched
 
 
 def test_recipe_and_plan_survive_storage(register_version: Any) -> None:
     recipe = recipes.build(
-        version=register_version, request={"settings": {"hidden": [8]}}
+        version=register_version,
+        request={"settings": {"hidden": [8]}},
+        by=register_version.created_by,
     )
     assert recipes.RecipeSpec.from_dict(recipe.to_dict()).to_dict() == recipe.to_dict()
     plan = services.price(version=register_version, recipe=recipe).plan
@@ -203,7 +217,11 @@ def test_price_reads_no_row_and_keeps_to_the_target(
 
     for name in ("load", "batches"):
         monkeypatch.setattr(tables, name, no_reading)
-    recipe = recipes.build(version=register_version, request={"epsilon": "2"})
+    recipe = recipes.build(
+        version=register_version,
+        request={"epsilon": "2"},
+        by=register_version.created_by,
+    )
     quote = services.price(version=register_version, recipe=recipe)
     plan = quote.plan
     price = plan.training_price

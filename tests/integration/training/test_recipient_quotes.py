@@ -18,7 +18,9 @@ BODY = {"classes": ["no", "yes"], "metrics_epsilon": "0.1", "epsilon": "2"}
 
 @pytest.fixture
 def recipe(register_version: Any) -> recipes.RecipeSpec:
-    return recipes.build(version=register_version, request=BODY)
+    return recipes.build(
+        version=register_version, request=BODY, by=register_version.created_by
+    )
 
 
 @pytest.fixture
@@ -80,7 +82,9 @@ def test_what_is_left_for_a_recipe_is_the_largest_epsilon_that_is_accepted(
     assert most("steward") < 1 < most("")
     for epsilon, fits in ((most("steward"), True), (most("steward") * 2, False)):
         built = recipes.build(
-            version=register_version, request=BODY | {"epsilon": f"{epsilon:f}"}
+            version=register_version,
+            request=BODY | {"epsilon": f"{epsilon:f}"},
+            by=register_version.created_by,
         )
         quote = services.price(
             version=register_version, recipe=built, recipient="steward"

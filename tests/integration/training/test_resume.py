@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from jobs import execution, services
+from jobs import execution, reaping
 from jobs.models import Job
 from privacyhub.datasets.services import the_ledger
 from privacyhub.engines.dp import accounting
@@ -43,7 +43,7 @@ def lose(quick_engine: Any) -> Callable[..., None]:
         quick_engine.after_block = lambda done: None
         past = timezone.now() - timedelta(hours=1)
         Job.objects.filter(pk=job.pk).update(lease_until=past)
-        services.reap()
+        reaping.reap()
         job.refresh_from_db()
 
     return run
@@ -261,7 +261,7 @@ def test_resumed_run_without_privacy_is_noted_once(
         execution.execute(str(run.job_id))
     past = timezone.now() - timedelta(hours=1)
     Job.objects.filter(pk=run.job_id).update(lease_until=past)
-    services.reap()
+    reaping.reap()
     given: list[Any] = []
 
     def resumed(*data: Any, **options: Any) -> Any:

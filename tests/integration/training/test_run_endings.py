@@ -42,7 +42,7 @@ def ended(
             delta_cap="1e-5",
         )
         request = {"target": "readmitted", "classes": ["no", "yes"]} | asked
-        recipe = recipes.build(version=version, request=request)
+        recipe = recipes.build(version=version, request=request, by=version.created_by)
         made = training.submit(version=version, recipe=recipe, by=steward, name="P")
         run_jobs()
         made.job.refresh_from_db()

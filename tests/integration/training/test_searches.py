@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from jobs import execution, services
+from jobs import execution, reaping
 from jobs.models import Job
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.services import the_ledger
@@ -105,7 +105,7 @@ def test_lost_worker_costs_a_search_one_trial_and_no_second_charge(
     ran = quick_engine.steps_run
     past = timezone.now() - timedelta(hours=1)
     Job.objects.filter(pk=run.job_id).update(lease_until=past)
-    services.reap()
+    reaping.reap()
     run_jobs()
     run.job.refresh_from_db()
     assert run.job.state == "succeeded", run.job.trace or run.job.message

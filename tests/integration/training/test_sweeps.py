@@ -29,7 +29,11 @@ def quoted(register_version: Any) -> Callable[..., Any]:
     """The recipes of a sweep over these epsilons."""
 
     def make(*epsilons: str, with_bare: bool = False, **asked: Any) -> list[Any]:
-        recipe = recipes.build(version=register_version, request=BODY | asked)
+        recipe = recipes.build(
+            version=register_version,
+            request=BODY | asked,
+            by=register_version.created_by,
+        )
         return sweeps.recipes_of(recipe=recipe, epsilons=epsilons, with_bare=with_bare)
 
     return make
@@ -132,7 +136,9 @@ def test_sweep_submitted_twice_is_made_once(
 
 def test_run_submitted_twice_is_made_once(register_version: Any, steward: Any) -> None:
     wanted = uuid4()
-    recipe = recipes.build(version=register_version, request=BODY)
+    recipe = recipes.build(
+        version=register_version, request=BODY, by=register_version.created_by
+    )
     for _ in range(2):
         run = services.submit(
             version=register_version,
