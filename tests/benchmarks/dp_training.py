@@ -176,10 +176,13 @@ def measured(
         for name in peer.contenders:
             runners[name] = peer.runner(name, batch=batch)
     runners["engine"] = blockwise(train, data, batch)
-    rounds = [
-        {name: run(FEWER.get(name, EPOCHS)) for name, run in runners.items()}
-        for _ in range(ROUNDS)
-    ]
+    rounds = []
+    for _ in range(ROUNDS):
+        rounds.append(
+            {name: run(FEWER.get(name, EPOCHS)) for name, run in runners.items()}
+        )
+        told = (f"{name} {speed:,.0f}" for name, speed in rounds[-1].items())
+        print(f"batch {batch}, examples/s:", ", ".join(told), file=sys.stderr)
     return speed_cases(rounds, batch=batch)
 
 
