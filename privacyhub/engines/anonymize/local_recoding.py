@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from . import local_scores
+from .aggregation import spread_lost
 from .encoding import rows_suppressed_before
 from .errors import AnonymizeError, AnonymizeTimeout
 from .hierarchies import ROOT, Hierarchy
@@ -51,7 +52,7 @@ class LocalResult:
     `proved`: whether it is the best for the rows that were left; `optimal`: that each
     search was, also one that showed nothing more. `suppressed`: rows that stay hidden,
     at most `limit`; those that were suppressed before are not counted. `first`: the
-    result of the first round, over the rows that were not.
+    result of the first round, over the rows that were not. `spread_lost`: see `Result`.
     """
 
     frame: pl.DataFrame = field(repr=False)
@@ -65,6 +66,7 @@ class LocalResult:
     suppressed_rows: pl.Series = field(repr=False)
     first: Result = field(repr=False)
     shown: tuple[Round, ...] = field(repr=False)
+    spread_lost: Mapping[str, float | None]
 
     @cached_property
     def score(self) -> float:
@@ -84,6 +86,7 @@ def recode_locally(
     models: Sequence[Model],
     suppression_limit: float = 0.0,
     metric: Metric | None = None,
+    aggregates: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     time_limit: float | None = None,
@@ -109,6 +112,7 @@ def recode_locally(
             quasi_identifiers=quasi_identifiers,
             models=models,
             metric=metric,
+            aggregates=aggregates or {},
             progress=progress,
             cancelled=cancelled,
         ),
@@ -126,6 +130,7 @@ def suppress_cells(
     models: Sequence[Model],
     suppression_limit: float = 0.0,
     metric: Metric | None = None,
+    aggregates: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     time_limit: float | None = None,
@@ -143,6 +148,7 @@ def suppress_cells(
         models=models,
         suppression_limit=suppression_limit,
         metric=metric,
+        aggregates=aggregates,
         progress=progress,
         cancelled=cancelled,
         time_limit=time_limit,
@@ -167,6 +173,7 @@ class _Asked:
     quasi_identifiers: Mapping[str, Hierarchy]
     models: Sequence[Model]
     metric: Metric | None
+    aggregates: Mapping[str, str]
     progress: Callable[[int, int], None] | None
     cancelled: Callable[[], bool] | None
 
@@ -179,6 +186,7 @@ class _Asked:
             models=self.models,
             suppression_limit=limit,
             metric=self.metric,
+            aggregates=self.aggregates,
             progress=self.progress,
             cancelled=self.cancelled,
             time_limit=seconds,
@@ -205,6 +213,7 @@ class _Rounds:
         self.left: Ints = np.arange(frame.height)
         self.parts: list[pl.DataFrame] = []
         self.shown: list[Round] = []
+        self.groups: list[Ints] = []
         self.proved: list[bool] = []
         self.optimal = True
         self.checked = 0
@@ -262,6 +271,7 @@ class _Rounds:
         self.parts.append(result.frame.filter(~result.suppressed_rows))
         self.shown.append(Round(levels=result.check.levels, rows=self.left[~hidden]))
         self.proved.append(result.optimal)
+        self.groups.append(result.check.classes.of_row[~hidden])
         self.left = self.left[hidden]
 
     def _held_to_limit(self) -> None:
@@ -272,7 +282,7 @@ class _Rounds:
             seconds=self._seconds(reserve=0.0),
         )
         self.left = np.arange(self.frame.height)
-        self.parts, self.shown, self.proved = [], [], []
+        self.parts, self.shown, self.proved, self.groups = [], [], [], []
         self.first, self.optimal = result, result.optimal
         self.checked += result.checked
         self._show(result)
@@ -285,7 +295,13 @@ class _Rounds:
         hidden[np.concatenate([*shown, np.zeros(0, dtype=np.int64)])] = False
         names = list(self.first.levels)
         return LocalResult(
-            frame=_joined(table, self.parts, shown, hidden=hidden, columns=names),
+            frame=_joined(
+                table,
+                self.parts,
+                shown,
+                hidden=hidden,
+                columns=self.first.request.known,
+            ),
             rounds=tuple(
                 dict(zip(names, one.levels, strict=True)) for one in self.shown
             ),
@@ -298,7 +314,21 @@ class _Rounds:
             suppressed_rows=pl.Series("suppressed", hidden),
             first=self.first,
             shown=tuple(self.shown),
+            spread_lost=self._spread_lost(),
         )
+
+    def _spread_lost(self) -> dict[str, float | None]:
+        """As `Result.spread_lost`, over the classes of all rounds."""
+        none: Ints = np.zeros(0, dtype=np.int64)
+        rows = np.concatenate([none, *(one.rows for one in self.shown)])
+        groups, numbered = none, 0
+        for part in self.groups:
+            groups = np.concatenate([groups, part + numbered])
+            numbered += int(part.max(initial=-1)) + 1
+        return {
+            name: spread_lost(self.frame[name].gather(rows), groups=groups)
+            for name in self.asked.aggregates
+        }
 
 
 def _joined(
