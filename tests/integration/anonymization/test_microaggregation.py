@@ -82,7 +82,12 @@ def test_every_group_shows_the_mean_of_its_rows(
     assert told["result"]["columns"] == list(GENERALIZED)
     [one] = told["result"]["aggregated"]
     assert (one["column"], one["function"]) == ("sodium", "mean")
-    assert 0 < one["spread_lost"] < 1
+    value = pl.col("value")
+    within, whole = rows.select(
+        (value - value.mean().over(known)).pow(2).sum(),
+        (value - value.mean()).pow(2).sum().alias("whole"),
+    ).row(0)
+    assert one["spread_lost"] == pytest.approx(within / whole)
     [line] = [line for line in told["explanation"] if "sodium" in line]
     left = f"{1 - one['spread_lost']:.1%}"
     assert f"shows the mean of its values, and {left} of its variance is left" in line

@@ -243,6 +243,18 @@ def test_the_risk_before_is_of_all_that_the_attacker_knows() -> None:
         assert found.risk.after.classes == shown.select(known).unique().height
 
 
+def test_rows_outside_of_a_subset_count_nowhere() -> None:
+    frame = pl.DataFrame({"q": list("aaaabb"), "x": [1, 3, 100, 100, 5, 7]})
+    found = an.anonymize(
+        frame,
+        quasi_identifiers={"q": an.Hierarchy.suppress(["a", "b"])},
+        models=[an.KAnonymity(2), an.Inclusion([0, 1, 4, 5])],
+        aggregates={"x": "mean"},
+    )
+    assert found.frame["x"].to_list() == ["2", "2", "*", "*", "6", "6"]
+    assert found.spread_lost["x"] == pytest.approx(4 / 20)
+
+
 def test_a_suppressed_row_of_another_release_stays_so() -> None:
     frame = pl.DataFrame({"q": ["a", "a", "*", "b", "b"], "x": [1, 3, 900, 5, 7]})
     asked: dict[str, Any] = {
