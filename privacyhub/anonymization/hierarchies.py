@@ -310,7 +310,7 @@ def column_values(*, version: Version, column: str, by: Any, action: str) -> pl.
         audit.record(
             actor=by, action=f"hierarchy.{action}", target=version, column=column
         )
-    return tables.load(version, columns=[column])[column]
+    return an.compact(tables.batches(version, [column]))[column]
 
 
 def _visible(text: str, *, by: Any) -> Hierarchy:

@@ -14,6 +14,7 @@ import polars as pl
 from django.db import transaction
 from django.utils import timezone
 
+from privacyhub.anonymization import risk_report_runs
 from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.anonymization.services import require_manager
 from privacyhub.datasets import tables
@@ -27,6 +28,7 @@ from privacyhub.governance.models import EntryKind
 
 NOTED_AGAIN = timedelta(hours=1)
 SHOWN_ROWS = 25
+BY_JOB = "by_job"
 LIVE_RISK = "risk of quasi-identifiers"
 
 
@@ -64,6 +66,12 @@ def live_risk(*, version: Version, columns: list[str], by: Any) -> an.risk.Risk:
             raise DataError(
                 f"This version has no column “{name}”.", code="no_column", column=name
             )
+    if risk_report_runs.is_large(version):
+        raise Conflict(
+            f"A table of {version.rows:,} rows is not counted while you wait. Its risk "
+            "report is made by a job.",
+            code=BY_JOB,
+        )
     _note_once(version=version, by=by, purpose=LIVE_RISK)
     frame = an.compact(tables.batches(version, columns))
     return an.risk.measure(frame, columns)
