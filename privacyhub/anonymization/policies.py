@@ -47,6 +47,11 @@ _LOCAL_MODELS = frozenset(
         "distinct_l_diversity",
         "entropy_l_diversity",
         "recursive_cl_diversity",
+        "equal_t_closeness",
+        "ordered_t_closeness",
+        "hierarchical_t_closeness",
+        "basic_beta_likeness",
+        "enhanced_beta_likeness",
     }
 )
 KEYS = frozenset(
@@ -339,11 +344,12 @@ def _method(given: Any, *, models: list[dict[str, Any]]) -> str:
     if given == FULL_DOMAIN:
         return FULL_DOMAIN
     for entry in models:
-        whole_table = entry["name"] not in _LOCAL_MODELS
-        if whole_table or entry.get("estimator") == "grassberger":
+        breakable = entry["name"] not in _LOCAL_MODELS
+        if breakable or entry.get("estimator") == "grassberger":
             raise check.wrong(
                 f"{METHODS[given].label} cannot keep {MODELS[entry['name']].label}: "
-                "its groups depend on the whole table.",
+                "joining two groups for which it holds can break it, or it is one of "
+                "the whole table.",
                 code="method",
             )
     return str(given)

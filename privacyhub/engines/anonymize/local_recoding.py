@@ -1,9 +1,10 @@
 """Local recoding: what is suppressed is generalized again, on its own.
 
 Round by round the rows that are left are given the best transformation for them, so
-that different rows of a column can stand at different levels. Only models that look at
-a class alone keep their promise this way: a class of one round is a class of the whole
-output, or part of a larger one.
+that different rows of a column can stand at different levels. A class of one round is
+a class of the whole output, or part of a larger one: so only models that hold of the
+union of two classes for which they hold keep their promise this way. Those that compare
+a class with the table are given the distribution in all rows, not in those of a round.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from .keys import Ints
 from .local_scores import Round
 from .metrics import Metric
 from .models import Model
+from .models_closeness import TCloseness
+from .models_likeness import BasicBetaLikeness, EnhancedBetaLikeness
 from .models_sensitive import (
+    ComparedModel,
     DistinctLDiversity,
     EntropyLDiversity,
     RecursiveCLDiversity,
@@ -33,12 +37,16 @@ from .models_sensitive import (
 from .models_size import KAnonymity
 from .run import Result, anonymize
 
-# The union of two classes that hold holds, and the rest of the table plays no part.
+# The union of two classes that hold holds. Delta-disclosure is not here: a class may
+# lack a value and then, joined with another, have too little of it.
 LOCAL_MODELS = (
     KAnonymity,
     DistinctLDiversity,
     EntropyLDiversity,
     RecursiveCLDiversity,
+    TCloseness,
+    BasicBetaLikeness,
+    EnhancedBetaLikeness,
 )
 MAX_ROUNDS = 100
 # The part of the time that is kept for a last round held to the limit.
@@ -98,7 +106,7 @@ def recode_locally(
     decided, nodes) of the round that is searched. `time_limit` holds for all rounds
     together: when it is up, what was found so far stays, and `optimal` is false.
     Rows that were suppressed before stay so, and count nowhere. Raises as `anonymize`,
-    and for models that need the whole table.
+    and for models that such unions can break.
     """
     _require_local(models)
     if not 0 <= suppression_limit <= 1:
@@ -106,11 +114,12 @@ def recode_locally(
     known = [name for name in quasi_identifiers if name in frame.columns]
     before = rows_suppressed_before(frame, {n: quasi_identifiers[n] for n in known})
     visible = np.flatnonzero(~before)
+    whole = frame[visible] if before.any() else frame
     rounds = _Rounds(
-        frame=frame[visible] if before.any() else frame,
+        frame=whole,
         asked=_Asked(
             quasi_identifiers=quasi_identifiers,
-            models=models,
+            models=[_in_parts(model, of=whole) for model in models],
             metric=metric,
             aggregates=aggregates or {},
             progress=progress,
@@ -161,9 +170,15 @@ def _require_local(models: Sequence[Model]) -> None:
             isinstance(model, EntropyLDiversity) and model.estimator != "shannon"
         ):
             raise AnonymizeError(
-                f"Local recoding cannot keep {model.describe()}: its classes depend on "
-                "the whole table."
+                f"Local recoding cannot keep {model.describe()}: joining two classes "
+                "for which it holds can break it, or it is one of the whole table."
             )
+
+
+def _in_parts(model: Model, *, of: pl.DataFrame) -> Model:
+    if isinstance(model, ComparedModel) and model.column in of.columns:
+        return model.in_parts_of(of)
+    return model
 
 
 @dataclass(frozen=True)
