@@ -85,7 +85,12 @@ def test_a_job_finds_what_a_small_table_is_told_at_once(
 
 
 def test_a_release_is_large_where_its_source_is(
-    released: Any, steward: Any, run_jobs: Any, api_for: Any, bound: Any
+    released: Any,
+    steward: Any,
+    run_jobs: Any,
+    api_for: Any,
+    client_for: Any,
+    bound: Any,
 ) -> None:
     where = f"/api/v1/versions/{released.release_id}/risk-report/"
     at_once = api_for(steward).get(where).json()
@@ -95,6 +100,10 @@ def test_a_release_is_large_where_its_source_is(
     kept = api_for(steward).get(where).json()
     assert kept == at_once
     assert kept["before"]["rows"] == 600
+    run = RiskReportRun.objects.get()
+    assert run.version_id == released.release_id
+    elsewhere = reverse("web:risk_run", args=[released.version_id, run.pk])
+    assert client_for(steward).get(elsewhere).status_code == 404
 
 
 def test_the_page_polls_and_shows_what_was_found_again(
