@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import polars as pl
@@ -102,6 +103,8 @@ def test_a_release_is_large_where_its_source_is(
     assert kept["before"]["rows"] == 600
     run = RiskReportRun.objects.get()
     assert run.version_id == released.release_id
+    released.release.rows = 10  # of a subset of the rows
+    assert risk_report_runs.is_large(released.release)
     elsewhere = reverse("web:risk_run", args=[released.version_id, run.pk])
     assert client_for(steward).get(elsewhere).status_code == 404
 
@@ -182,6 +185,17 @@ def test_a_cancelled_count_can_be_asked_for_again(
     assert again.result["columns"] == QUASI
     assert "Distinction" in client.post(where, {"looked_at": QUASI}).content.decode()
     assert RiskReportRun.objects.count() == 2
+
+
+def test_what_is_kept_is_the_answer(register_version: Any, policy: Any) -> None:
+    asked = risk_report.asked_of(register_version)
+    report = asked.answered(register_version)
+    assert asked.restored(json.loads(json.dumps(asked.kept(report)))) == report
+    looked_at = risk_report.looked_at_of(register_version, columns=QUASI)
+    found = looked_at.answered(register_version)
+    kept = looked_at.restored(json.loads(json.dumps(looked_at.kept(found))))
+    assert kept.by_size == found.by_size
+    assert kept.column_share == found.column_share
 
 
 def test_every_step_of_a_count_can_stop_it(

@@ -13,6 +13,7 @@ from django.utils import timezone
 from privacyhub.anonymization import hierarchies, reading, services
 from privacyhub.api import anonymizations
 from privacyhub.datasets import tables
+from privacyhub.engines.tables import ROW_ID
 from privacyhub.governance.models import AuditEvent, EntryKind, LedgerEntry
 from privacyhub.web import anonymization_runs
 
@@ -84,6 +85,13 @@ def test_rows_of_an_erased_release_are_not_read(
     where = reverse("web:anonymization_rows", args=[released.pk])
     assert "Row" not in client_for(steward).post(where).content.decode()
     assert not AuditEvent.objects.filter(action="anonymization.compare").exists()
+
+
+def test_rows_before_stand_in_the_order_of_the_release(released: Any) -> None:
+    source = tables.load(released.version)
+    ids = source[ROW_ID][[40, 3, 599]]
+    found = reading._with_ids(released.version, ["zip"], ids=ids)
+    assert found["zip"].to_list() == source["zip"][[40, 3, 599]].to_list()
 
 
 def test_numbers_that_json_lacks_are_null() -> None:
