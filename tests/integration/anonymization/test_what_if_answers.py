@@ -182,22 +182,29 @@ def test_a_slow_search_says_why_nothing_was_asked(
 def test_rows_that_are_drawn_anew_are_not_asked_about(
     register_version: Any, policy: Any, steward: Any, run_jobs: Any
 ) -> None:
-    drawn = [{"name": "epsilon_delta_dp", "delta": 0.01}]
+    drawn = [
+        {"name": "epsilon_delta_dp", "delta": 0.01},
+        {"name": "k_anonymity", "k": 9},
+    ]
     run = services.submit(
         version=register_version, policy=policy | {"models": drawn}, by=steward
     )
     run_jobs()
     run.refresh_from_db()
     reasons = [one["reason"] for one in run.result["what_if"]]
-    assert reasons[0] == "no k-anonymity is asked for"
-    assert all("score" not in one for one in run.result["what_if"])
-    assert "spent once more" in reasons[1] or "already" in reasons[1]
+    assert "epsilon be spent once more" in reasons[0]
+    assert reasons[1] == "all rows may be suppressed already"
 
 
 @pytest.mark.django_db
 def test_an_applied_optimum_keeps_the_answers_and_another_node_does_not(
-    released: Any, steward: Any, run_jobs: Any
+    released: Any, steward: Any, run_jobs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def asked(*_: Any, **__: Any) -> None:
+        raise AssertionError("the search has answered")
+
+    monkeypatch.setattr(an, "what_if", asked)
+
     def applied(levels: dict[str, int]) -> dict[str, Any]:
         run = services.apply(
             run=released, levels=levels, by=steward, confirm_joint=True
