@@ -69,6 +69,12 @@ _kinds: dict[str, Kind] = {
             again_path="privacyhub.anonymization.services.again",
         ),
         Kind(
+            "risk_report",
+            "jobs.tasks.risk_report.run",
+            Queue.DATA,
+            again_path="privacyhub.anonymization.risk_report_runs.again",
+        ),
+        Kind(
             "train",
             "jobs.tasks.train.run",
             Queue.TRAIN,

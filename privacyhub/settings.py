@@ -17,6 +17,7 @@ Variables of the environment (each secret may also come from a file, `NAME_FILE`
 | PRIVACYHUB_SESSION_IDLE | 60 | minutes after which an unused session ends |
 | PRIVACYHUB_AUDIT_HEADS | var/heads | signed heads; best on another disk |
 | PRIVACYHUB_MAX_UPLOAD_MB | 2048 | largest upload |
+| PRIVACYHUB_RISK_ROWS | 200000 | rows above which a risk report is made by a job |
 | PRIVACYHUB_MAX_JOBS | 20 | queued or running jobs a user may have |
 | PRIVACYHUB_MAX_RUNNING_JOBS | 4 | of these at once (fewer than workers' children) |
 | PRIVACYHUB_JOB_LEASE | 60 | seconds after which a silent worker has lost its job |
@@ -186,6 +187,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
 AUDIT_HEADS_DIR = Path(env.text("PRIVACYHUB_AUDIT_HEADS", str(VAR_DIR / "heads")))
 AUDIT_EXPORT_LINES = 100
 AUDIT_EXPORT_EVERY = timedelta(minutes=10)
+
+# Tables up to this size are looked at while a page waits for the figures.
+RISK_REPORT_ROWS = env.integer("PRIVACYHUB_RISK_ROWS", 200_000)
 
 # Queue
 MAX_JOBS_PER_USER = env.integer("PRIVACYHUB_MAX_JOBS", 20)

@@ -55,6 +55,7 @@ def search(attempt: Attempt, plan: services.Plan, frame: pl.DataFrame) -> Found:
         "models": policies.engine_models(plan.policy, inputs=needs),
         "suppression_limit": _limit(plan),
         "metric": policies.engine_metric(plan.policy),
+        "aggregates": policies.aggregates(plan.policy),
     }
     if plan.method != policies.FULL_DOMAIN:
         return _local(attempt, plan, frame, treated, asked)
@@ -119,8 +120,11 @@ def _hierarchies(
     plan: services.Plan, frame: pl.DataFrame, needs: inputs.Inputs
 ) -> dict[str, an.Hierarchy]:
     population = inputs.population_of(needs)
+    aggregated = policies.aggregates(plan.policy)
     named = {}
     for column, entry in plan.policy["quasi_identifiers"].items():
+        if column in aggregated:
+            continue
         values = frame[column]
         if plan.method == "cell_suppression":
             named[column] = an.Hierarchy.suppress(values.unique(maintain_order=True))

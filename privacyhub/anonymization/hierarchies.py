@@ -17,7 +17,7 @@ from django.db import transaction
 
 from jobs.models import Job
 from privacyhub.accounts.roles import NotAllowed, Permission
-from privacyhub.anonymization import hierarchy_builders, treatments
+from privacyhub.anonymization import hierarchy_builders, policies, treatments
 from privacyhub.anonymization.models import AnonymizationRun, Hierarchy
 from privacyhub.anonymization.policies import AUTOMATIC
 from privacyhub.datasets import tables
@@ -223,10 +223,11 @@ def automatic(*, values: pl.Series, column: str) -> an.Hierarchy:
 
 def check_uploaded(*, version: Version, policy: dict[str, Any], by: Any) -> None:
     """That each uploaded hierarchy places every value of its column."""
+    aggregated = policies.aggregates(policy)
     named = {
         column: entry["hierarchy"]
         for column, entry in policy["quasi_identifiers"].items()
-        if entry["hierarchy"] != AUTOMATIC
+        if entry["hierarchy"] != AUTOMATIC and column not in aggregated
     }
     if not named:
         return
@@ -236,7 +237,7 @@ def check_uploaded(*, version: Version, policy: dict[str, Any], by: Any) -> None
     treated = {
         column: entry
         for column, entry in policy.get("treatments", {}).items()
-        if column in named and entry["name"] != "microaggregate"
+        if column in named
     }
     frame = an.compact(tables.batches(version, list(named)), plain=list(treated))
     frame = treatments.applied(frame, policy={"treatments": treated}, owner=by)
@@ -309,7 +310,7 @@ def column_values(*, version: Version, column: str, by: Any, action: str) -> pl.
         audit.record(
             actor=by, action=f"hierarchy.{action}", target=version, column=column
         )
-    return tables.load(version, columns=[column])[column]
+    return an.compact(tables.batches(version, [column]))[column]
 
 
 def _visible(text: str, *, by: Any) -> Hierarchy:

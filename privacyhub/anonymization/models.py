@@ -143,3 +143,45 @@ class AnonymizationRun(models.Model):
 
     def __str__(self) -> str:
         return f"Anonymization of {self.version}"
+
+
+class RiskReportRunQuerySet(models.QuerySet["RiskReportRun"]):
+    def visible_to(self, user: Any) -> RiskReportRunQuerySet:
+        """Steward-only, as the figures are."""
+        return self.filter(version__in=Version.objects.managed_by(user).values("pk"))
+
+
+class RiskReportRun(models.Model):
+    """A part of a version's risk report that a job makes, and what it found.
+
+    `asked` names columns and bounds; `result` holds counts. A version never changes,
+    so that the result stays right.
+    """
+
+    class Part(models.TextChoices):
+        RISK = "risk", "risk"
+        FINDER = "finder", "quasi-identifiers"
+        SAFE_HARBOR = "safe_harbor", "Safe Harbor"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    version = models.ForeignKey(
+        Version, on_delete=models.PROTECT, related_name="risk_report_runs"
+    )
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    job = models.OneToOneField(
+        Job, on_delete=models.PROTECT, related_name="risk_report_run"
+    )
+    part = models.CharField(max_length=20, choices=Part.choices)
+    asked = models.JSONField()
+    result = models.JSONField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = RiskReportRunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.get_part_display()} of {self.version}"

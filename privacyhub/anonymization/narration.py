@@ -46,12 +46,14 @@ def explain(outcome: Outcome) -> list[str]:
             *_rounds(outcome),
             _suppression(outcome),
             *_most_costly(outcome),
+            *_aggregated(outcome),
             *_what_ifs(outcome),
         ]
     return [
         *_how_found(outcome),
         _suppression(outcome),
         *_most_costly(outcome),
+        *_aggregated(outcome),
         *(_finer(column, outcome) for column in told["columns"] if column["level"]),
         *_what_ifs(outcome),
     ]
@@ -129,6 +131,36 @@ def _most_costly(outcome: Outcome) -> list[str]:
     if outcome.get("column_loss_in") == "loss":
         start += ", measured as loss, since the metric does not cost columns"
     return [f"{start}: it loses {losses[name]:.1%} of its detail."]
+
+
+_SHOWN_BY_GROUPS = {
+    "mean": "the mean of its values",
+    "geometric_mean": "the geometric mean of its values",
+    "median": "the median of its values",
+    "interval": "the least and the greatest of its values",
+    "mode": "the most frequent of its values",
+}
+
+
+def shown_by_groups(outcome: Outcome) -> dict[str, str]:
+    """By quasi-identifier that is not generalized: what is shown of its values."""
+    return {
+        told["column"]: _SHOWN_BY_GROUPS[told["function"]]
+        for told in outcome.get("aggregated", [])
+    }
+
+
+def _aggregated(outcome: Outcome) -> list[str]:
+    shown = shown_by_groups(outcome)
+    lines = []
+    for told in outcome.get("aggregated", []):
+        name, lost = told["column"], told["spread_lost"]
+        left = "" if lost is None else f", and {1 - lost:.1%} of its variance is left"
+        lines.append(
+            f"Column “{name}” was not generalized: every group shows "
+            f"{shown[name]}{left}. The loss does not count it."
+        )
+    return lines
 
 
 def in_bits(outcome: Outcome) -> bool:

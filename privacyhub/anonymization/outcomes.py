@@ -4,11 +4,13 @@
      "suppressed": 12, "limit": 12, "rows": 600, "optimal": true, "gap": 0.0,
      "checked": 60, "lattice_size": 480, "optimum": {...}, "column_loss": {...},
      "column_loss_in": "metric", "risk": {"before": {...}, "after": {...}},
+     "aggregated": [{"column": "age", "function": "mean", "spread_lost": 0.1}],
      "space": {...}, "nodes_total": 60, "explanation": {...}, "what_if": [...],
      "joint": {...} or null, "held": false}
 
 `space` is explained in `solution_space`, `what_if` in `questions`. `column_loss_in` is
-"loss" where the metric has no cost of a column.
+"loss" where the metric has no cost of a column. `spread_lost` is a part of the
+column's variance, null where it holds no numbers.
 
 Counts of private rows: steward-only, like the search itself. No cell values.
 """
@@ -55,6 +57,7 @@ def describe(
         },
         "models": [model.describe() for model in chosen.request.models],
         "metric": chosen.request.metric.describe(),
+        "aggregated": _aggregated(chosen, chosen.spread_lost),
         "column_loss": chosen.column_loss,
         "column_loss_in": "metric" if chosen.has_column_cost else "loss",
         "risk": {
@@ -118,6 +121,7 @@ def of_rounds(local: an.LocalResult, *, columns: list[str]) -> dict[str, Any]:
         "suppressed": local.suppressed,
         "limit": local.limit,
         "column_loss": losses,
+        "aggregated": _aggregated(local.first, local.spread_lost),
         "risk": {
             "before": _risk(local.first.risk.before),
             "after": _risk(an.risk.measure(local.frame, columns)),
@@ -131,6 +135,15 @@ def of_rounds(local: an.LocalResult, *, columns: list[str]) -> dict[str, Any]:
     }
     clean: dict[str, Any] = _finite(told)
     return clean
+
+
+def _aggregated(
+    result: an.Result, spread_lost: Mapping[str, float | None]
+) -> list[dict[str, Any]]:
+    return [
+        {"column": name, "function": function, "spread_lost": spread_lost[name]}
+        for name, function in result.request.aggregates.items()
+    ]
 
 
 def _risk(risk: an.risk.Risk) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from privacyhub.anonymization import policy_models, policy_treatments
 from privacyhub.anonymization.policy_checks import AUTOMATIC
 from privacyhub.anonymization.policy_models import MOST_MODELS
 from privacyhub.anonymization.vocabulary import METHODS, METRICS, MODELS, Need
+from privacyhub.anonymization.vocabulary_treatments import AGGREGATE
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Role, Version
 from privacyhub.engines import anonymize as an
@@ -46,6 +47,11 @@ _LOCAL_MODELS = frozenset(
         "distinct_l_diversity",
         "entropy_l_diversity",
         "recursive_cl_diversity",
+        "equal_t_closeness",
+        "ordered_t_closeness",
+        "hierarchical_t_closeness",
+        "basic_beta_likeness",
+        "enhanced_beta_likeness",
     }
 )
 KEYS = frozenset(
@@ -81,6 +87,7 @@ def frozen(*, version: Version, policy: Any, by: Any) -> dict[str, Any]:
     treatments = policy_treatments.frozen(
         given.get("treatments") or {}, version=version, roles=roles
     )
+    generalized = _generalized(columns, models=models, treatments=treatments)
     told = {
         "schema": SCHEMA,
         "quasi_identifiers": columns,
@@ -91,7 +98,12 @@ def frozen(*, version: Version, policy: Any, by: Any) -> dict[str, Any]:
             lower=0,
             upper=1,
         ),
-        "metric": _metric(given.get("metric") or {}, columns=columns, roles=roles),
+        "metric": _metric(
+            given.get("metric") or {},
+            columns=columns,
+            generalized=generalized,
+            roles=roles,
+        ),
         "method": _method(given.get("method", FULL_DOMAIN), models=models),
         "time_limit": check.number(
             given.get("time_limit", DEFAULT_TIME_LIMIT),
@@ -122,6 +134,15 @@ def shown_columns(*, roles: Mapping[str, str], policy: Mapping[str, Any]) -> lis
         if named != "drop" and (role != Role.IDENTIFIER or named is not None):
             shown.append(name)
     return shown
+
+
+def aggregates(policy: Mapping[str, Any]) -> dict[str, str]:
+    """By quasi-identifier that is not generalized: what a group shows of it."""
+    return {
+        name: entry["aggregate"]
+        for name, entry in policy.get("treatments", {}).items()
+        if entry["name"] == AGGREGATE
+    }
 
 
 def is_dp(policy: Mapping[str, Any]) -> bool:
@@ -229,8 +250,32 @@ def _quasi_identifiers(
     )
 
 
+def _generalized(
+    columns: Mapping[str, Any],
+    *,
+    models: list[dict[str, Any]],
+    treatments: Mapping[str, Mapping[str, Any]],
+) -> list[str]:
+    """The quasi-identifiers that form the groups; there must be one."""
+    aggregated = aggregates({"treatments": treatments})
+    found = [name for name in columns if name not in aggregated]
+    if not found:
+        raise check.wrong(
+            "Leave at least one quasi-identifier to be generalized: the groups are "
+            "formed by it.",
+            code="no_quasi_identifier",
+        )
+    if aggregated:
+        policy_models.check_aggregates(models)
+    return found
+
+
 def _metric(
-    given: Any, *, columns: Mapping[str, Any], roles: Mapping[str, str]
+    given: Any,
+    *,
+    columns: Mapping[str, Any],
+    generalized: list[str],
+    roles: Mapping[str, str],
 ) -> dict[str, Any]:
     entry = check.mapping(given, name="“metric”")
     kind = METRICS.get(str(entry.get("name", _FIRST_METRIC)))
@@ -250,7 +295,7 @@ def _metric(
             upper=1,
         )
     if "weights" in kind.options:
-        told["weights"] = _weights(entry.get("weights", {}), columns=columns)
+        told["weights"] = _weights(entry.get("weights", {}), columns=generalized)
     if "target" in kind.options:
         told["target"] = _target(entry.get("target"), columns=columns, roles=roles)
     try:
@@ -260,11 +305,11 @@ def _metric(
     return told
 
 
-def _weights(given: Any, *, columns: Mapping[str, Any]) -> dict[str, float]:
+def _weights(given: Any, *, columns: list[str]) -> dict[str, float]:
     weights = check.mapping(given, name="“weights”")
     for column, weight in weights.items():
         if column not in columns:
-            raise check.wrong("A weight names a column that is no quasi-identifier.")
+            raise check.wrong("A weight names a column that is not generalized.")
         check.number(weight, name=f"The weight of “{column}”", lower=0, upper=1000)
     if weights and not any(weights.get(name, 1) > 0 for name in columns):
         raise check.wrong("At least one weight must be above 0.", code="metric")
@@ -299,11 +344,12 @@ def _method(given: Any, *, models: list[dict[str, Any]]) -> str:
     if given == FULL_DOMAIN:
         return FULL_DOMAIN
     for entry in models:
-        whole_table = entry["name"] not in _LOCAL_MODELS
-        if whole_table or entry.get("estimator") == "grassberger":
+        breakable = entry["name"] not in _LOCAL_MODELS
+        if breakable or entry.get("estimator") == "grassberger":
             raise check.wrong(
                 f"{METHODS[given].label} cannot keep {MODELS[entry['name']].label}: "
-                "its groups depend on the whole table.",
+                "joining two groups for which it holds can break it, or it is one of "
+                "the whole table.",
                 code="method",
             )
     return str(given)

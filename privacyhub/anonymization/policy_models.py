@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
+import polars as pl
+
 from privacyhub.anonymization import policy_checks as check
 from privacyhub.anonymization import policy_seals
 from privacyhub.anonymization.vocabulary import MODELS, ModelKind, Need
@@ -249,6 +251,21 @@ def _check_size(entry: Mapping[str, Any], *, version: Version, by: Any) -> None:
             code="l_too_large",
             column=column,
         )
+
+
+def check_aggregates(models: list[dict[str, Any]]) -> None:
+    """That the models hold of rows that show aggregates of their group."""
+    for entry in models:
+        kind = MODELS[entry["name"]]
+        stand_ins: dict[Need, Any] = {need: _STAND_INS[need] for need in kind.needs}
+        if "version" in _named(entry.get("population")):
+            stand_ins[Need.POPULATION] = pl.DataFrame()
+        if not built(entry, inputs=stand_ins).bears_aggregates:
+            raise check.wrong(
+                f"{kind.label} cannot be kept beside microaggregation, which shows "
+                "values of the rows that are released.",
+                code="treatment",
+            )
 
 
 def _check_together(models: list[dict[str, Any]]) -> None:

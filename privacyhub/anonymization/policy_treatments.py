@@ -7,7 +7,9 @@ from typing import Any
 
 from privacyhub.anonymization import policy_checks as check
 from privacyhub.anonymization.vocabulary import TREATMENTS
+from privacyhub.anonymization.vocabulary_treatments import AGGREGATE
 from privacyhub.datasets.models import Version
+from privacyhub.engines.tables import Kind
 
 MOST_AGGREGATED_ROWS = 50_000
 """Microaggregation takes time that grows with the square of the rows."""
@@ -69,9 +71,21 @@ def _treatment(
         for p in kind.parameters
     }
     _check_bounds(told, column=name)
+    _check_aggregate(told, column=name, kind=kinds[name])
     if kind.name == "pseudonym" and not told["domain"]:
         told["domain"] = name
     return told
+
+
+def _check_aggregate(told: Mapping[str, Any], *, column: str, kind: str) -> None:
+    if told["name"] != AGGREGATE or told["aggregate"] == "mode":
+        return
+    if not Kind(kind).is_numeric:
+        raise check.wrong(
+            f"Column “{column}” does not hold numbers: only its mode can be shown.",
+            code="treatment",
+            column=column,
+        )
 
 
 def _check_bounds(told: Mapping[str, Any], *, column: str) -> None:

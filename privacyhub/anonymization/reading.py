@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 from django.db import transaction
 
+from privacyhub.anonymization import risk_report_runs
 from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.anonymization.services import require_manager
 from privacyhub.datasets import tables
@@ -23,6 +24,7 @@ from privacyhub.engines.tables import ROW_ID
 from privacyhub.governance import audit, ledger
 
 SHOWN_ROWS = 25
+BY_JOB = "by_job"
 LIVE_RISK = "risk of quasi-identifiers"
 
 
@@ -60,6 +62,12 @@ def live_risk(*, version: Version, columns: list[str], by: Any) -> an.risk.Risk:
             raise DataError(
                 f"This version has no column “{name}”.", code="no_column", column=name
             )
+    if risk_report_runs.is_large(version):
+        raise Conflict(
+            f"A table of {version.rows:,} rows is not counted while you wait. Its risk "
+            "report is made by a job.",
+            code=BY_JOB,
+        )
     ledger.note_steward_look(ledgers=version.ledgers.all(), by=by, purpose=LIVE_RISK)
     frame = an.compact(tables.batches(version, columns))
     return an.risk.measure(frame, columns)

@@ -2,24 +2,26 @@
 
 What an attacker who knows some columns could do, which columns tell people apart, and
 what the Safe Harbor list names. A release is set beside the version it was made of.
+
+Each part is a question with its answer; `risk_report_runs.ask` has it answered at once
+or, for a large table, by a job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import comb
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
-from django.db import transaction
 
-from privacyhub.anonymization.services import require_manager
+from privacyhub.anonymization.models import RiskReportRun
 from privacyhub.anonymization.sizes import binned
 from privacyhub.datasets import tables
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Role, Version, VersionKind
-from privacyhub.datasets.services import require_open
 from privacyhub.engines import anonymize as an
 from privacyhub.engines.anonymize.uniqueness import (
     DEFAULT_POPULATION,
@@ -27,22 +29,40 @@ from privacyhub.engines.anonymize.uniqueness import (
     estimate,
 )
 from privacyhub.engines.identifiers.combinations import distinction_and_separation
-from privacyhub.governance import audit, ledger
 
 MOST_COLUMNS = 15
 MOST_CELLS = 60_000_000
 """Rows times sets of columns that are counted while somebody waits."""
+MOST_CELLS_OF_A_JOB = 4_000_000_000
 LARGEST_SET = 3
 SHOWN_SETS = 20
 
+Part = RiskReportRun.Part
+Answer = TypeVar("Answer")
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps); what it raises stops the count."""
 
-@dataclass(frozen=True)
-class Asked:
-    """What is taken to be known: columns, a threshold, how many people there are."""
 
-    columns: list[str]
-    threshold: float = an.risk.DEFAULT_THRESHOLD
-    population: int = DEFAULT_POPULATION
+class Question(ABC, Generic[Answer]):
+    """A part of the report, with what it asks for."""
+
+    part: ClassVar[RiskReportRun.Part]
+
+    def to_json(self) -> dict[str, Any]:
+        """The question as a run keeps it."""
+        return asdict(self)  # type: ignore[call-overload]
+
+    @abstractmethod
+    def answered(self, version: Version, *, progress: Progress | None = None) -> Answer:
+        """Read the version and count. Without `progress` somebody waits for it."""
+
+    @abstractmethod
+    def kept(self, answer: Answer) -> Any:
+        """The answer as JSON."""
+
+    @abstractmethod
+    def restored(self, kept: Any) -> Answer:
+        """The answer from its JSON."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +86,57 @@ class RiskReport:
 
 
 @dataclass(frozen=True)
+class Asked(Question[RiskReport]):
+    """What is taken to be known: columns, a threshold, how many people there are."""
+
+    columns: list[str]
+    threshold: float = an.risk.DEFAULT_THRESHOLD
+    population: int = DEFAULT_POPULATION
+
+    part = Part.RISK
+
+    def answered(
+        self, version: Version, *, progress: Progress | None = None
+    ) -> RiskReport:
+        """The risk to attackers who know the columns."""
+        tell = progress or _silent
+        source = source_of(version)
+        beside = source is not None and _has(source, self.columns)
+        tell(0, 1 + beside)
+        risk = self._risk(version)
+        before = None
+        if source is not None and beside:
+            tell(1, 2)
+            before = self._risk(source)
+        return RiskReport(
+            asked=self,
+            risk=risk,
+            sizes=binned(risk.histogram),
+            estimates=_estimates(risk, population=self.population),
+            before=before,
+            sizes_before=None if before is None else binned(before.histogram),
+        )
+
+    def _risk(self, version: Version) -> an.risk.Risk:
+        frame = tables.load(version, columns=self.columns)
+        return an.risk.measure(frame, self.columns, threshold=self.threshold)
+
+    def kept(self, answer: RiskReport) -> Any:
+        return asdict(answer)
+
+    def restored(self, kept: Any) -> RiskReport:
+        before = kept["before"]
+        return RiskReport(
+            asked=self,
+            risk=_restored(kept["risk"]),
+            sizes=kept["sizes"],
+            estimates=[Estimate(**one) for one in kept["estimates"]],
+            before=None if before is None else _restored(before),
+            sizes_before=kept["sizes_before"],
+        )
+
+
+@dataclass(frozen=True)
 class FinderReport:
     """Which columns tell people apart.
 
@@ -81,6 +152,92 @@ class FinderReport:
     special_rows: int
     by_size: dict[int, int]
     column_share: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LookedAt(Question[FinderReport]):
+    """The columns whose sets are looked at."""
+
+    columns: list[str]
+
+    part = Part.FINDER
+
+    def answered(
+        self, version: Version, *, progress: Progress | None = None
+    ) -> FinderReport:
+        """Distinction, separation and minimal unique sets of columns.
+
+        Sets are as large as time allows for the rows.
+        """
+        chosen = self.columns
+        cells = MOST_CELLS if progress is None else MOST_CELLS_OF_A_JOB
+        largest = _largest(rows=version.rows, columns=len(chosen), cells=cells)
+        frame = tables.load(version, columns=chosen)
+        uniques = an.minimal_uniques(frame, chosen, largest=largest, progress=progress)
+        sets = distinction_and_separation(frame, chosen, largest=min(largest, 2))
+        singles, pairs = sets[: len(chosen)], sets[len(chosen) :]
+        ranked = sorted(pairs, key=lambda one: -one.distinction)[:SHOWN_SETS]
+        return FinderReport(
+            columns=chosen,
+            rows=frame.height,
+            largest=largest,
+            sets=[
+                asdict(one)
+                for one in [*sorted(singles, key=lambda one: -one.distinction), *ranked]
+            ],
+            uniques=[
+                {"columns": list(names), "rows": rows}
+                for names, rows in uniques.rows_by_set[:SHOWN_SETS]
+            ],
+            special_rows=uniques.special_rows,
+            by_size=uniques.rows_by_size,
+            column_share=uniques.column_share,
+        )
+
+    def kept(self, answer: FinderReport) -> Any:
+        return asdict(answer)
+
+    def restored(self, kept: Any) -> FinderReport:
+        sizes = {int(size): count for size, count in kept["by_size"].items()}
+        return FinderReport(**kept | {"by_size": sizes})
+
+
+Findings = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class SafeHarbor(Question[Findings]):
+    """What of HIPAA's eighteen identifiers a version seems to hold."""
+
+    part = Part.SAFE_HARBOR
+
+    def answered(
+        self, version: Version, *, progress: Progress | None = None
+    ) -> Findings:
+        tell = progress or _silent
+        columns = version.columns.order_by("position").values_list("name", flat=True)
+        names = list(columns)
+        found: Findings = []
+        for done, name in enumerate(names):
+            tell(done, len(names))
+            findings = an.check_safe_harbor(tables.load(version, columns=[name]))
+            found += [asdict(finding) for finding in findings]
+        return found
+
+    def kept(self, answer: Findings) -> Any:
+        return answer
+
+    def restored(self, kept: Any) -> Findings:
+        found: Findings = kept
+        return found
+
+
+def question_of(*, part: str, asked: Mapping[str, Any]) -> Question[Any]:
+    """A question from the JSON that a run keeps."""
+    kinds: dict[str, type[Question[Any]]] = {
+        kind.part: kind for kind in (Asked, LookedAt, SafeHarbor)
+    }
+    return kinds[part](**asked)
 
 
 def asked_of(
@@ -114,34 +271,8 @@ def asked_of(
     return Asked(columns=chosen, threshold=threshold, population=population)
 
 
-def measure(*, version: Version, asked: Asked, by: Any) -> RiskReport:
-    """The risk to attackers who know the asked columns."""
-    source = _source(version)
-    _note(version=version, by=by, part="risk")
-    frame = tables.load(version, columns=asked.columns)
-    risk = an.risk.measure(frame, asked.columns, threshold=asked.threshold)
-    before = None
-    if source is not None and _has(source, asked.columns):
-        old = tables.load(source, columns=asked.columns)
-        before = an.risk.measure(old, asked.columns, threshold=asked.threshold)
-    return RiskReport(
-        asked=asked,
-        risk=risk,
-        sizes=binned(risk.histogram),
-        estimates=_estimates(risk, population=asked.population),
-        before=before,
-        sizes_before=None if before is None else binned(before.histogram),
-    )
-
-
-def find_quasi_identifiers(
-    *, version: Version, columns: Sequence[str], by: Any
-) -> FinderReport:
-    """Distinction, separation and minimal unique sets of columns.
-
-    Sets are as large as time allows for the rows; without columns, all that are no
-    identifiers are looked at.
-    """
+def looked_at_of(version: Version, *, columns: Sequence[str]) -> LookedAt:
+    """The question; without columns, all that are no identifiers are looked at."""
     roles = dict(version.columns.order_by("position").values_list("name", "role"))
     chosen = [name for name in dict.fromkeys(columns) if name in roles]
     chosen = chosen or [n for n, role in roles.items() if role != Role.IDENTIFIER]
@@ -152,58 +283,38 @@ def find_quasi_identifiers(
         )
     if not chosen:
         raise DataError("Choose at least one column.", code="none")
-    largest = _largest(rows=version.rows, columns=len(chosen))
-    _note(version=version, by=by, part="quasi-identifiers")
-    frame = tables.load(version, columns=chosen)
-    uniques = an.minimal_uniques(frame, chosen, largest=largest)
-    sets = distinction_and_separation(frame, chosen, largest=min(largest, 2))
-    singles, pairs = sets[: len(chosen)], sets[len(chosen) :]
-    ranked = sorted(pairs, key=lambda one: -one.distinction)[:SHOWN_SETS]
-    return FinderReport(
-        columns=chosen,
-        rows=frame.height,
-        largest=largest,
-        sets=[
-            asdict(one)
-            for one in [*sorted(singles, key=lambda one: -one.distinction), *ranked]
-        ],
-        uniques=[
-            {"columns": list(names), "rows": rows}
-            for names, rows in uniques.rows_by_set[:SHOWN_SETS]
-        ],
-        special_rows=uniques.special_rows,
-        by_size=uniques.rows_by_size,
-        column_share=uniques.column_share,
-    )
+    return LookedAt(columns=chosen)
 
 
-def safe_harbor(*, version: Version, by: Any) -> list[dict[str, Any]]:
-    """What of HIPAA's eighteen identifiers the version seems to hold."""
-    _note(version=version, by=by, part="Safe Harbor")
-    names = list(version.columns.order_by("position").values_list("name", flat=True))
-    found: list[dict[str, Any]] = []
-    for name in names:
-        findings = an.check_safe_harbor(tables.load(version, columns=[name]))
-        found += [asdict(finding) for finding in findings]
-    return found
-
-
-def _largest(*, rows: int, columns: int) -> int:
-    """The largest sets that fit into the time of a page, at least single columns."""
-    largest = 1
-    for size in range(2, min(LARGEST_SET, columns) + 1):
-        sets = sum(comb(columns, m) for m in range(1, size + 1))
-        if sets * max(rows, 1) <= MOST_CELLS:
-            largest = size
-    return largest
-
-
-def _source(version: Version) -> Version | None:
+def source_of(version: Version) -> Version | None:
     """The version that a release was made of, if it can still be read."""
     if version.kind != VersionKind.ANONYMIZED:
         return None
     parent = version.parents.first()
     return parent if parent is not None and parent.erased_at is None else None
+
+
+def _largest(*, rows: int, columns: int, cells: int) -> int:
+    """The largest sets that fit into the cells, at least single columns."""
+    largest = 1
+    for size in range(2, min(LARGEST_SET, columns) + 1):
+        sets = sum(comb(columns, m) for m in range(1, size + 1))
+        if sets * max(rows, 1) <= cells:
+            largest = size
+    return largest
+
+
+def _silent(done: int, total: int) -> None:
+    """Nobody looks at the progress."""
+
+
+def _restored(kept: Mapping[str, Any]) -> an.risk.Risk:
+    attackers = ("prosecutor", "journalist")
+    return an.risk.Risk(
+        **{name: told for name, told in kept.items() if name not in attackers}
+        | {name: an.risk.Attacker(**kept[name]) for name in attackers}
+        | {"histogram": tuple((size, count) for size, count in kept["histogram"])}
+    )
 
 
 def _has(version: Version, columns: Sequence[str]) -> bool:
@@ -225,13 +336,3 @@ def _estimates(risk: an.risk.Risk, *, population: int) -> list[Estimate]:
         usable = share is not None and np.isfinite(share)
         found.append(Estimate(estimator, share if usable else None))
     return found
-
-
-def _note(*, version: Version, by: Any, part: str) -> None:
-    require_manager(version=version, by=by)
-    require_open(version)
-    with transaction.atomic():
-        ledger.note_steward_read(
-            ledgers=version.ledgers.all(), by=by, purpose=f"risk report: {part}"
-        )
-        audit.record(actor=by, action="version.risk_report", target=version, part=part)

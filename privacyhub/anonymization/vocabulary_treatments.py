@@ -21,6 +21,7 @@ from privacyhub.anonymization.vocabulary_parameters import (
 )
 from privacyhub.datasets.models import Role
 from privacyhub.engines import anonymize as an
+from privacyhub.engines.anonymize import aggregation
 from privacyhub.engines.anonymize.numbers import FORMAL
 from privacyhub.engines.tables import Kind
 
@@ -29,8 +30,9 @@ from privacyhub.engines.tables import Kind
 class TreatmentKind:
     """`apply(series, **parameters)` gives the new column.
 
-    It is None for what is done elsewhere: dropping, pseudonyms, which need a key, and
-    microaggregation, which takes several columns at once.
+    It is None for what is done elsewhere: dropping, pseudonyms, which need a key,
+    microaggregation, which takes several columns at once, and aggregation, which takes
+    the groups that the search finds.
     """
 
     name: str
@@ -53,6 +55,7 @@ def _extremes(
     return an.code_extremes(series, bottom=bottom, top=top)
 
 
+AGGREGATE = "aggregate"
 _QUASI = frozenset({Role.QUASI_IDENTIFIER})
 _OTHER = frozenset({Role.SENSITIVE, Role.INSENSITIVE})
 
@@ -123,11 +126,22 @@ TREATMENTS: dict[str, TreatmentKind] = {
             formal=FORMAL["round_to"],
         ),
         TreatmentKind(
-            name="microaggregate",
+            name=AGGREGATE,
             label="Microaggregation",
+            says="All rows of a group show one value, which is made of theirs. The "
+            "other quasi-identifiers form the groups; this one is not generalized, and "
+            "the search does not weigh it. A missing value shows what its group shows.",
+            roles=_QUASI,
+            numeric=None,
+            parameters=(choice("aggregate", "Value", *aggregation.FUNCTIONS),),
+            formal=True,
+        ),
+        TreatmentKind(
+            name="microaggregate",
+            label="Microaggregation of similar rows",
             says="Similar rows, at least k at a time, share one value. Columns with "
             "the same settings are grouped together and are k-anonymous together.",
-            roles=_QUASI | _OTHER,
+            roles=_OTHER,
             numeric=True,
             parameters=(
                 whole("k", "k", 5),

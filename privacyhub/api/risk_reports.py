@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from django.urls import path
@@ -12,8 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from privacyhub.anonymization import risk_report
-from privacyhub.api.answers import find, problems
+from privacyhub.anonymization import risk_report, risk_report_runs
+from privacyhub.anonymization.models import RiskReportRun
+from privacyhub.api.answers import Accepted, accepted, find, problems
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Version
 from privacyhub.engines.anonymize import AnonymizeError
@@ -126,28 +126,34 @@ class FindingBody(serializers.Serializer[Any]):
     rows = serializers.IntegerField()
 
 
+class AcceptedReport(Accepted):
+    """The job that counts a large table, and the run; ask again when it has ended."""
+
+    run = serializers.UUIDField()
+
+
 class RiskReportView(APIView):
     """The risk to attackers who know some columns; a steward-only read."""
 
     @extend_schema(
         operation_id="versions_risk_report",
         parameters=[RiskQuery],
-        responses={200: RiskReportBody, **problems(400, 401, 403, 404, 409)},
+        responses={
+            200: RiskReportBody,
+            202: AcceptedReport,
+            **problems(400, 401, 403, 404, 409, 429),
+        },
     )
     def get(self, request: Request, pk: Any) -> Response:
         asked = _query(RiskQuery, request)
         version = _version(request, pk)
-        found = risk_report.measure(
-            version=version,
-            asked=risk_report.asked_of(
-                version,
-                columns=asked.get("column", []),
-                threshold=asked["threshold"],
-                population=asked["population"],
-            ),
-            by=request.user,
+        question = risk_report.asked_of(
+            version,
+            columns=asked.get("column", []),
+            threshold=asked["threshold"],
+            population=asked["population"],
         )
-        return Response(RiskReportBody(found).data)
+        return _answer(request, version, question, RiskReportBody)
 
 
 class Finder(APIView):
@@ -156,19 +162,17 @@ class Finder(APIView):
     @extend_schema(
         operation_id="versions_quasi_identifiers",
         parameters=[ColumnsQuery],
-        responses={200: FinderBody, **problems(400, 401, 403, 404, 409)},
+        responses={
+            200: FinderBody,
+            202: AcceptedReport,
+            **problems(400, 401, 403, 404, 409, 429),
+        },
     )
     def get(self, request: Request, pk: Any) -> Response:
         asked = _query(ColumnsQuery, request)
-        try:
-            found = risk_report.find_quasi_identifiers(
-                version=_version(request, pk),
-                columns=asked.get("column", []),
-                by=request.user,
-            )
-        except AnonymizeError as error:
-            raise DataError(str(error), code="columns") from error
-        return Response(FinderBody(asdict(found)).data)
+        version = _version(request, pk)
+        question = risk_report.looked_at_of(version, columns=asked.get("column", []))
+        return _answer(request, version, question, FinderBody)
 
 
 class SafeHarbor(APIView):
@@ -176,13 +180,35 @@ class SafeHarbor(APIView):
 
     @extend_schema(
         operation_id="versions_safe_harbor",
-        responses={200: FindingBody(many=True), **problems(401, 403, 404, 409)},
+        responses={
+            200: FindingBody(many=True),
+            202: AcceptedReport,
+            **problems(401, 403, 404, 409, 429),
+        },
     )
     def get(self, request: Request, pk: Any) -> Response:
-        findings = risk_report.safe_harbor(
-            version=_version(request, pk), by=request.user
+        version, question = _version(request, pk), risk_report.SafeHarbor()
+        return _answer(request, version, question, FindingBody, many=True)
+
+
+def _answer(
+    request: Request,
+    version: Version,
+    question: risk_report.Question[Any],
+    body: type[serializers.Serializer[Any]],
+    *,
+    many: bool = False,
+) -> Response:
+    """200 with the answer; 202 for a large table until its job has made it."""
+    try:
+        found = risk_report_runs.ask(
+            version=version, question=question, by=request.user
         )
-        return Response(FindingBody(findings, many=True).data)
+    except AnonymizeError as error:
+        raise DataError(str(error), code="columns") from error
+    if isinstance(found, RiskReportRun):
+        return accepted(found.job, run=str(found.pk))
+    return Response(body(found, many=many).data)
 
 
 def _query(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:

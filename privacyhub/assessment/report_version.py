@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from privacyhub.anonymization import narration
 from privacyhub.assessment import report_data, report_ledgers
 from privacyhub.assessment.report_fields import (
     assumed,
@@ -166,6 +167,12 @@ def _implementation(version: Version) -> dict[str, Any]:
             [
                 f"{name}: level {level} of {heights.get(name, 'not known')}"
                 for name, level in levels.items()
+            ]
+            + [
+                f"{name}: not generalized; every group shows {shown}"
+                for name, shown in (
+                    narration.shown_by_groups(run.result).items() if run else ()
+                )
             ]
             or ("none" if run is None else None),
         ),

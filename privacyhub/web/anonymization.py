@@ -140,6 +140,7 @@ def anonymize_risk(request: HttpRequest, pk: UUID) -> HttpResponse:
         risk = reading.live_risk(version=version, columns=columns, by=request.user)
     except (DataError, AnonymizeError) as error:
         context["problem"] = str(error)
+        context["by_job"] = getattr(error, "code", "") == reading.BY_JOB
     else:
         context |= {
             "risk": risk,

@@ -26,7 +26,7 @@ from privacyhub.anonymization.vocabulary import (
     ModelKind,
     TreatmentKind,
 )
-from privacyhub.anonymization.vocabulary_treatments import choices_for
+from privacyhub.anonymization.vocabulary_treatments import AGGREGATE, choices_for
 from privacyhub.datasets.models import Column, Role, Version
 from privacyhub.web import anonymization_form_models as model_rows
 from privacyhub.web.anonymization_form_models import Input, ModelRow, number_or_text
@@ -58,6 +58,11 @@ class ColumnRow:
     @property
     def is_quasi_identifier(self) -> bool:
         return self.column.role == Role.QUASI_IDENTIFIER
+
+    @property
+    def is_generalized(self) -> bool:
+        aggregated = self.treatment is not None and self.treatment.name == AGGREGATE
+        return self.is_quasi_identifier and not aggregated
 
     @property
     def fate(self) -> str:
@@ -299,7 +304,7 @@ def _metric(form: PolicyForm) -> dict[str, Any]:
         told["weights"] = {
             row.column.name: weight
             for row in form.quasi_identifiers
-            if (weight := number_or_text(row.weight)) != 1
+            if row.is_generalized and (weight := number_or_text(row.weight)) != 1
         }
     if "target" in kind.options:
         told["target"] = form.metric_target

@@ -44,6 +44,7 @@ _TABS = {
 _RESULTS = {
     "ingest": ("web:dataset", "dataset", "Open the dataset"),
     "anonymize": ("web:anonymization", "run", "Open the anonymization"),
+    "risk_report": ("web:risk_report", "version", "Open the risk report"),
     "train": ("web:model_version", "model_version", "Open the model"),
     "assess": ("web:model_version", "model_version", "Open the model"),
     "assess_groups": ("web:model_version", "model_version", "Open the model"),

@@ -1,9 +1,10 @@
 """Local recoding: what is suppressed is generalized again, on its own.
 
 Round by round the rows that are left are given the best transformation for them, so
-that different rows of a column can stand at different levels. Only models that look at
-a class alone keep their promise this way: a class of one round is a class of the whole
-output, or part of a larger one.
+that different rows of a column can stand at different levels. A class of one round is
+a class of the whole output, or part of a larger one: so only models that hold of the
+union of two classes for which they hold keep their promise this way. Those that compare
+a class with the table are given the distribution in all rows, not in those of a round.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from . import local_scores
+from .aggregation import spread_lost
 from .encoding import rows_suppressed_before
 from .errors import AnonymizeError, AnonymizeTimeout
 from .hierarchies import ROOT, Hierarchy
@@ -24,7 +26,10 @@ from .keys import Ints
 from .local_scores import Round
 from .metrics import Metric
 from .models import Model
+from .models_closeness import TCloseness
+from .models_likeness import BasicBetaLikeness, EnhancedBetaLikeness
 from .models_sensitive import (
+    ComparedModel,
     DistinctLDiversity,
     EntropyLDiversity,
     RecursiveCLDiversity,
@@ -32,12 +37,16 @@ from .models_sensitive import (
 from .models_size import KAnonymity
 from .run import Result, anonymize
 
-# The union of two classes that hold holds, and the rest of the table plays no part.
+# The union of two classes that hold holds. Delta-disclosure is not here: a class may
+# lack a value and then, joined with another, have too little of it.
 LOCAL_MODELS = (
     KAnonymity,
     DistinctLDiversity,
     EntropyLDiversity,
     RecursiveCLDiversity,
+    TCloseness,
+    BasicBetaLikeness,
+    EnhancedBetaLikeness,
 )
 MAX_ROUNDS = 100
 # The part of the time that is kept for a last round held to the limit.
@@ -51,7 +60,7 @@ class LocalResult:
     `proved`: whether it is the best for the rows that were left; `optimal`: that each
     search was, also one that showed nothing more. `suppressed`: rows that stay hidden,
     at most `limit`; those that were suppressed before are not counted. `first`: the
-    result of the first round, over the rows that were not.
+    result of the first round, over the rows that were not. `spread_lost`: see `Result`.
     """
 
     frame: pl.DataFrame = field(repr=False)
@@ -65,6 +74,7 @@ class LocalResult:
     suppressed_rows: pl.Series = field(repr=False)
     first: Result = field(repr=False)
     shown: tuple[Round, ...] = field(repr=False)
+    spread_lost: Mapping[str, float | None]
 
     @cached_property
     def score(self) -> float:
@@ -84,6 +94,7 @@ def recode_locally(
     models: Sequence[Model],
     suppression_limit: float = 0.0,
     metric: Metric | None = None,
+    aggregates: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     time_limit: float | None = None,
@@ -95,7 +106,7 @@ def recode_locally(
     decided, nodes) of the round that is searched. `time_limit` holds for all rounds
     together: when it is up, what was found so far stays, and `optimal` is false.
     Rows that were suppressed before stay so, and count nowhere. Raises as `anonymize`,
-    and for models that need the whole table.
+    and for models that such unions can break.
     """
     _require_local(models)
     if not 0 <= suppression_limit <= 1:
@@ -103,12 +114,14 @@ def recode_locally(
     known = [name for name in quasi_identifiers if name in frame.columns]
     before = rows_suppressed_before(frame, {n: quasi_identifiers[n] for n in known})
     visible = np.flatnonzero(~before)
+    whole = frame[visible] if before.any() else frame
     rounds = _Rounds(
-        frame=frame[visible] if before.any() else frame,
+        frame=whole,
         asked=_Asked(
             quasi_identifiers=quasi_identifiers,
-            models=models,
+            models=[_in_parts(model, of=whole) for model in models],
             metric=metric,
+            aggregates=aggregates or {},
             progress=progress,
             cancelled=cancelled,
         ),
@@ -126,6 +139,7 @@ def suppress_cells(
     models: Sequence[Model],
     suppression_limit: float = 0.0,
     metric: Metric | None = None,
+    aggregates: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     time_limit: float | None = None,
@@ -143,6 +157,7 @@ def suppress_cells(
         models=models,
         suppression_limit=suppression_limit,
         metric=metric,
+        aggregates=aggregates,
         progress=progress,
         cancelled=cancelled,
         time_limit=time_limit,
@@ -155,9 +170,15 @@ def _require_local(models: Sequence[Model]) -> None:
             isinstance(model, EntropyLDiversity) and model.estimator != "shannon"
         ):
             raise AnonymizeError(
-                f"Local recoding cannot keep {model.describe()}: its classes depend on "
-                "the whole table."
+                f"Local recoding cannot keep {model.describe()}: joining two classes "
+                "for which it holds can break it, or it is one of the whole table."
             )
+
+
+def _in_parts(model: Model, *, of: pl.DataFrame) -> Model:
+    if isinstance(model, ComparedModel) and model.column in of.columns:
+        return model.in_parts_of(of)
+    return model
 
 
 @dataclass(frozen=True)
@@ -167,6 +188,7 @@ class _Asked:
     quasi_identifiers: Mapping[str, Hierarchy]
     models: Sequence[Model]
     metric: Metric | None
+    aggregates: Mapping[str, str]
     progress: Callable[[int, int], None] | None
     cancelled: Callable[[], bool] | None
 
@@ -179,6 +201,7 @@ class _Asked:
             models=self.models,
             suppression_limit=limit,
             metric=self.metric,
+            aggregates=self.aggregates,
             progress=self.progress,
             cancelled=self.cancelled,
             time_limit=seconds,
@@ -205,6 +228,7 @@ class _Rounds:
         self.left: Ints = np.arange(frame.height)
         self.parts: list[pl.DataFrame] = []
         self.shown: list[Round] = []
+        self.groups: list[Ints] = []
         self.proved: list[bool] = []
         self.optimal = True
         self.checked = 0
@@ -262,6 +286,7 @@ class _Rounds:
         self.parts.append(result.frame.filter(~result.suppressed_rows))
         self.shown.append(Round(levels=result.check.levels, rows=self.left[~hidden]))
         self.proved.append(result.optimal)
+        self.groups.append(result.check.classes.of_row[~hidden])
         self.left = self.left[hidden]
 
     def _held_to_limit(self) -> None:
@@ -272,7 +297,7 @@ class _Rounds:
             seconds=self._seconds(reserve=0.0),
         )
         self.left = np.arange(self.frame.height)
-        self.parts, self.shown, self.proved = [], [], []
+        self.parts, self.shown, self.proved, self.groups = [], [], [], []
         self.first, self.optimal = result, result.optimal
         self.checked += result.checked
         self._show(result)
@@ -285,7 +310,13 @@ class _Rounds:
         hidden[np.concatenate([*shown, np.zeros(0, dtype=np.int64)])] = False
         names = list(self.first.levels)
         return LocalResult(
-            frame=_joined(table, self.parts, shown, hidden=hidden, columns=names),
+            frame=_joined(
+                table,
+                self.parts,
+                shown,
+                hidden=hidden,
+                columns=self.first.request.known,
+            ),
             rounds=tuple(
                 dict(zip(names, one.levels, strict=True)) for one in self.shown
             ),
@@ -298,7 +329,21 @@ class _Rounds:
             suppressed_rows=pl.Series("suppressed", hidden),
             first=self.first,
             shown=tuple(self.shown),
+            spread_lost=self._spread_lost(),
         )
+
+    def _spread_lost(self) -> dict[str, float | None]:
+        """As `Result.spread_lost`, over the classes of all rounds."""
+        none: Ints = np.zeros(0, dtype=np.int64)
+        rows = np.concatenate([none, *(one.rows for one in self.shown)])
+        groups, numbered = none, 0
+        for part in self.groups:
+            groups = np.concatenate([groups, part + numbered])
+            numbered += int(part.max(initial=-1)) + 1
+        return {
+            name: spread_lost(self.frame[name].gather(rows), groups=groups)
+            for name in self.asked.aggregates
+        }
 
 
 def _joined(

@@ -8,7 +8,7 @@ already has a smaller unique are never counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import factorial
@@ -44,9 +44,15 @@ class MinimalUniques:
 
 
 def minimal_uniques(
-    frame: pl.DataFrame, columns: Sequence[str], *, largest: int = 4
+    frame: pl.DataFrame,
+    columns: Sequence[str],
+    *,
+    largest: int = 4,
+    progress: Callable[[int, int], None] | None = None,
 ) -> MinimalUniques:
     """All minimal unique sets of at most `largest` columns.
+
+    `progress` is called with (sets looked at, sets); what it raises stops the search.
 
     The score of a minimal unique of m of n columns is the product of (n - i) for i
     from m to `largest` less 1, over the same for m = 1: the share of larger sets that
@@ -72,9 +78,13 @@ def minimal_uniques(
     by_size: dict[int, int] = {}
     scores = np.zeros(rows)
     takes_part = dict.fromkeys(columns, 0)
+    looked_at = 0
     for size in range(1, largest + 1):
         weight = _weight(size, columns=n, largest=largest)
         for chosen in combinations(columns, size):
+            if progress is not None:
+                progress(looked_at, sets)
+            looked_at += 1
             before = np.zeros(rows, dtype=bool)
             for part in combinations(chosen, size - 1):
                 if part in unique:

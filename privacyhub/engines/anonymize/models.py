@@ -152,6 +152,16 @@ class Model(ABC):
         """The table that the anonymized one was taken from, if the model has it."""
         return None
 
+    @property
+    def bears_aggregates(self) -> bool:
+        """Whether it still holds of rows that show aggregates of their class.
+
+        Not where classes are compared with rows that are not shown, since these are
+        told apart by an aggregate that does not fit them; nor where the data may not
+        choose what is shown.
+        """
+        return self.larger_population() is None
+
     def fixed_levels(self, problem: Problem) -> tuple[int, ...] | None:
         """The one node that may be used, if the data may not choose it."""
         return None

@@ -11,16 +11,16 @@ import numpy as np
 from .classes import Classes
 from .encoding import Problem
 from .hierarchies import Hierarchy
-from .keys import Bools, Floats, Ints, count_by
+from .keys import Bools, Floats, Ints
 from .models import Test, require
-from .models_sensitive import SensitiveModel, by_class
+from .models_sensitive import ComparedModel, by_class
 
 # Cells of a table of classes and values that is held at once.
 DENSE_TABLE = 2_000_000
 
 
 @dataclass(frozen=True)
-class TCloseness(SensitiveModel):
+class TCloseness(ComparedModel):
     """The distance to the whole table is at most t in every class."""
 
     t: float
@@ -34,7 +34,7 @@ class EqualTCloseness(TCloseness):
     """Every two values are at distance 1: the total variation distance."""
 
     def bind(self, problem: Problem) -> Test:
-        return _Equal(column=self.column, t=self.t, problem=problem)
+        return _Equal(self, problem)
 
     def describe(self) -> str:
         return f"{self.t:g}-closeness of {self.column} (equal distance)"
@@ -78,15 +78,11 @@ class ClosenessTest(Test):
 
     mergeable = True
 
-    def __init__(self, *, column: str, t: float, problem: Problem) -> None:
-        self.column = column
-        self.t = t
+    def __init__(self, model: TCloseness, problem: Problem) -> None:
+        self.column = model.column
+        self.t = model.t
         self._last: tuple[Classes, Floats] | None = None
-        sensitive = problem.sensitive[column]
-        counts = count_by(
-            sensitive.codes, weights=problem.weights, size=len(sensitive.labels)
-        )
-        self.whole = counts / max(counts.sum(), 1)
+        self.labels, self.whole = model.frequencies(problem)
 
     def _distance_once(self, classes: Classes) -> Floats:
         """`distance`, kept for the last classes: both questions ask for it."""
@@ -142,15 +138,17 @@ class _DenseClosenessTest(ClosenessTest):
         return out
 
     def _of(self, counts: Floats, size: Ints) -> Floats:
-        extra = counts / np.maximum(size, 1)[:, None] - self.whole
+        elsewhere = len(self.whole) - counts.shape[1]  # values of no row here
+        part = np.pad(counts / np.maximum(size, 1)[:, None], ((0, 0), (0, elsewhere)))
+        extra = part - self.whole
         return np.where(size > 0, self.difference(extra), 0.0)
 
 
 class _Ordered(_DenseClosenessTest):
     def __init__(self, model: OrderedTCloseness, problem: Problem) -> None:
-        super().__init__(column=model.column, t=model.t, problem=problem)
-        labels = problem.sensitive[model.column].labels
-        self.order = np.array(_order(labels, given=model.order, column=model.column))
+        super().__init__(model, problem)
+        order = _order(self.labels, given=model.order, column=model.column)
+        self.order = np.array(order)
 
     def difference(self, extra: Floats) -> Floats:
         if extra.shape[1] < 2:
@@ -184,8 +182,8 @@ class _Hierarchical(_DenseClosenessTest):
     """
 
     def __init__(self, model: HierarchicalTCloseness, problem: Problem) -> None:
-        super().__init__(column=model.column, t=model.t, problem=problem)
-        labels = problem.sensitive[model.column].labels
+        super().__init__(model, problem)
+        labels = self.labels
         hierarchy = model.hierarchy
         gaps = hierarchy.check(labels)
         require(

@@ -8,13 +8,13 @@ import numpy as np
 
 from .classes import Classes
 from .encoding import Problem
-from .keys import Bools, Floats, Ints, count_by
+from .keys import Bools, Floats, Ints
 from .models import Test, require
-from .models_sensitive import SensitiveModel
+from .models_sensitive import ComparedModel
 
 
 @dataclass(frozen=True)
-class BasicBetaLikeness(SensitiveModel):
+class BasicBetaLikeness(ComparedModel):
     """No value is more than 1 + beta times as frequent as in the whole table."""
 
     beta: float
@@ -23,7 +23,7 @@ class BasicBetaLikeness(SensitiveModel):
         require(self.beta > 0, "beta must be above 0.")
 
     def bind(self, problem: Problem) -> Test:
-        whole = frequencies(problem, self.column)
+        _, whole = self.frequencies(problem)
         return _AtMost(column=self.column, caps=whole * (1 + self.beta))
 
     def describe(self) -> str:
@@ -31,7 +31,7 @@ class BasicBetaLikeness(SensitiveModel):
 
 
 @dataclass(frozen=True)
-class EnhancedBetaLikeness(SensitiveModel):
+class EnhancedBetaLikeness(ComparedModel):
     """The gain in frequency is at most min(beta, -ln(frequency in the table))."""
 
     beta: float
@@ -40,7 +40,7 @@ class EnhancedBetaLikeness(SensitiveModel):
         require(self.beta > 0, "beta must be above 0.")
 
     def bind(self, problem: Problem) -> Test:
-        whole = frequencies(problem, self.column)
+        _, whole = self.frequencies(problem)
         gain = np.minimum(self.beta, -np.log(np.maximum(whole, 1e-300)))
         return _AtMost(column=self.column, caps=whole * (1 + gain))
 
@@ -49,7 +49,7 @@ class EnhancedBetaLikeness(SensitiveModel):
 
 
 @dataclass(frozen=True)
-class DeltaDisclosure(SensitiveModel):
+class DeltaDisclosure(ComparedModel):
     """|log2(frequency in the class / in the table)| < delta for each value in a class.
 
     As in ARX, a value that a class lacks is not held against it.
@@ -65,15 +65,6 @@ class DeltaDisclosure(SensitiveModel):
 
     def describe(self) -> str:
         return f"{self.delta:g}-disclosure privacy of {self.column}"
-
-
-def frequencies(problem: Problem, column: str) -> Floats:
-    """Frequency of each sensitive value in the whole table."""
-    sensitive = problem.sensitive[column]
-    counts = count_by(
-        sensitive.codes, weights=problem.weights, size=len(sensitive.labels)
-    )
-    return counts / max(counts.sum(), 1)
 
 
 class _AtMost(Test):
@@ -115,7 +106,7 @@ class _Disclosure(Test):
 
     def __init__(self, model: DeltaDisclosure, problem: Problem) -> None:
         self.model = model
-        self.whole = frequencies(problem, model.column)
+        _, self.whole = model.frequencies(problem)
         self.upper = _AtMost(column=model.column, caps=self.whole * 2.0**model.delta)
 
     def failing(self, classes: Classes) -> Bools:

@@ -74,6 +74,10 @@ class EpsilonDeltaDP(Model):
         draw = random.SystemRandom()
         return np.array([draw.random() < self.beta for _ in range(frame.height)])
 
+    @property
+    def bears_aggregates(self) -> bool:
+        return False
+
     def bind(self, problem: Problem) -> Test:
         return AtLeast(self.k)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
+import polars as pl
 from scipy.special import digamma
 
 from .classes import Classes, Histogram
 from .encoding import Problem
-from .keys import Bools, Floats, Ints
+from .hierarchies import as_text
+from .keys import Bools, Floats, Ints, count_by
 from .models import Model, Test, require
 
 
@@ -23,6 +27,36 @@ class SensitiveModel(Model):
     @property
     def sensitive(self) -> tuple[str, ...]:
         return (self.column,)
+
+
+@dataclass(frozen=True)
+class ComparedModel(SensitiveModel):
+    """A model that compares a class with the distribution in the whole table.
+
+    `whole`: how often each value occurs there, where the rows are a part of it.
+    """
+
+    whole: Mapping[str, int] | None = field(default=None, repr=False, kw_only=True)
+
+    def in_parts_of(self, frame: pl.DataFrame) -> Self:
+        """The model for parts of a table, which compares with all of it."""
+        counts = as_text(frame[self.column]).value_counts(name="rows")
+        return replace(self, whole=dict(counts.iter_rows()))
+
+    def frequencies(self, problem: Problem) -> tuple[tuple[str, ...], Floats]:
+        """The values, those of the rows first, and the frequency of each in the whole.
+
+        Shapes: (values,) both.
+        """
+        own = problem.sensitive[self.column]
+        if self.whole is None:
+            labels = own.labels
+            counts = count_by(own.codes, weights=problem.weights, size=len(labels))
+        else:
+            others = sorted(set(self.whole) - set(own.labels))
+            labels = (*own.labels, *others)
+            counts = np.array([self.whole.get(label, 0) for label in labels])
+        return labels, counts / max(counts.sum(), 1)
 
 
 @dataclass(frozen=True)

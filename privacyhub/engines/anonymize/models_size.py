@@ -137,6 +137,10 @@ class DeltaPresence(Model):
     def research_subset(self, frame: pl.DataFrame) -> Bools | None:
         return rows_of(self.subset, frame=frame)
 
+    @property
+    def bears_aggregates(self) -> bool:
+        return False
+
     def describe(self) -> str:
         return f"({self.lower:g}, {self.upper:g})-presence"
 

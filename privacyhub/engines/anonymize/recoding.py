@@ -29,13 +29,15 @@ def recode(
     problem: Problem,
     levels: Mapping[str, int],
     hidden: Bools,
+    aggregated: Mapping[str, Recoding],
 ) -> Iterator[pl.DataFrame]:
     """The table at these levels, in slices; quasi-identifiers become strings.
 
     Rows keep their order and the other columns stay. Hidden rows show `*` in every
     quasi-identifier; a missing value that is not generalized stays missing.
+    `aggregated`: what the rows show of columns that are not generalized.
     """
-    columns = {}
+    columns = dict(aggregated)
     for column, codes in zip(problem.columns, problem.row_codes, strict=True):
         level = levels[column.name]
         labels: Sequence[str | None] = column.labels[level]

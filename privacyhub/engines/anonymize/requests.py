@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from . import aggregation
 from .checks import Checker
 from .encoding import encode
 from .errors import AnonymizeError
@@ -19,13 +20,23 @@ from .models import Model, TableTest, Test
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for; `what_if` changes one part of it."""
+    """What was asked for; `what_if` changes one part of it.
+
+    `aggregates`: by further quasi-identifiers, what each class shows of its values (see
+    `aggregation`).
+    """
 
     frame: pl.DataFrame = field(repr=False)
     quasi_identifiers: Mapping[str, Hierarchy] = field(repr=False)
     models: tuple[Model, ...]
     suppression_limit: float
     metric: Metric
+    aggregates: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def known(self) -> list[str]:
+        """All columns that an attacker is taken to know."""
+        return [*self.quasi_identifiers, *self.aggregates]
 
 
 def validate(request: Request) -> None:
@@ -41,13 +52,28 @@ def validate(request: Request) -> None:
         raise AnonymizeError("The table has no rows.")
     sensitive = [name for model in request.models for name in model.sensitive]
     sensitive += request.metric.responses
-    for name in [*request.quasi_identifiers, *sensitive]:
+    for name in [*request.known, *sensitive]:
         if name not in frame.columns:
             raise AnonymizeError(f"Column {name} is missing.")
     for name in sensitive:
-        if name in request.quasi_identifiers:
+        if name in request.known:
             raise AnonymizeError(
                 f"Column {name} is sensitive and cannot be a quasi-identifier too."
+            )
+    if request.aggregates:
+        _validate_aggregates(request)
+
+
+def _validate_aggregates(request: Request) -> None:
+    for name, function in request.aggregates.items():
+        if name in request.quasi_identifiers:
+            raise AnonymizeError(f"Column {name} is generalized and aggregated.")
+        aggregation.check(request.frame[name], function=function)
+    for model in request.models:
+        if not model.bears_aggregates:
+            raise AnonymizeError(
+                f"{model.describe()} cannot be kept beside microaggregation, which "
+                "shows values of the rows that are released."
             )
 
 

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from . import lattice, risk
+from . import aggregation, lattice, risk
 from .checks import Check, Checker, Node
 from .errors import AnonymizeError, AnonymizeTimeout
 from .hierarchies import Hierarchy
@@ -26,7 +26,8 @@ from .metrics_columns import ColumnScorer, Loss
 from .models import Model
 from .recoding import recode, suppressed_rows
 from .requests import Request, bind, validate
-from .rows import FrameRows
+from .risk import Risk
+from .rows import FrameRows, Recoding
 from .search import Exhaustive, Limits, Outcome, fixed_node
 from .search_boxes import Anytime
 
@@ -85,7 +86,35 @@ class Result:
             problem=self.checker.problem,
             levels=self.levels,
             hidden=self.suppressed_rows.to_numpy(),
+            aggregated=self.aggregated,
         )
+
+    @cached_property
+    def aggregated(self) -> dict[str, Recoding]:
+        """What the rows show of each column that is aggregated in their class."""
+        classes, hidden = self.check.classes, self.suppressed_rows.to_numpy()
+        return {
+            name: aggregation.aggregated(
+                self.request.frame[name],
+                of_row=classes.of_row,
+                classes=len(classes),
+                hidden=hidden,
+                function=function,
+            )
+            for name, function in self.request.aggregates.items()
+        }
+
+    @cached_property
+    def spread_lost(self) -> dict[str, float | None]:
+        """What the rows that are shown lose of each aggregated column's variance."""
+        shown = np.flatnonzero(~self.suppressed_rows.to_numpy())
+        groups = self.check.classes.of_row[shown]
+        return {
+            name: aggregation.spread_lost(
+                self.request.frame[name].gather(shown), groups=groups
+            )
+            for name in self.request.aggregates
+        }
 
     @cached_property
     def suppressed_rows(self) -> pl.Series:
@@ -117,21 +146,34 @@ class Result:
 
     def risk_at(self, threshold: float) -> BeforeAfter:
         """Risk with another threshold for rows at risk."""
-        problem = self.checker.problem
-        original = self.checker.check((0,) * len(problem.columns)).classes
         classes, kept = self.check.classes, ~self.check.suppressed
         return BeforeAfter(
-            before=risk.from_sizes(
-                original.size,
-                population=original.population,
-                threshold=threshold,
-            ),
+            before=self._risk_before(threshold),
             after=risk.from_sizes(
                 classes.size[kept],
                 population=classes.population[kept],
                 suppressed=self.suppressed,
                 threshold=threshold,
             ),
+        )
+
+    def _risk_before(self, threshold: float) -> Risk:
+        problem, request = self.checker.problem, self.request
+        if not request.aggregates:
+            original = self.checker.check((0,) * len(problem.columns)).classes
+            return risk.from_sizes(
+                original.size, population=original.population, threshold=threshold
+            )
+        rows = request.frame.select(request.known)
+        seen = np.ones(rows.height, dtype=bool)
+        if problem.hidden is not None:
+            seen &= ~problem.hidden
+        shown = seen if problem.subset is None else seen & problem.subset
+        return risk.measure(
+            rows.filter(shown),
+            request.known,
+            threshold=threshold,
+            population=rows.filter(seen),
         )
 
     def apply(self, levels: Mapping[str, int]) -> Result:
@@ -160,6 +202,7 @@ def anonymize(
     models: Sequence[Model],
     suppression_limit: float = 0.0,
     metric: Metric | None = None,
+    aggregates: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     time_limit: float | None = None,
@@ -169,8 +212,10 @@ def anonymize(
     Where a specialisation of the one found costs the same, it is taken instead.
 
     `suppression_limit` is the part of the rows, from 0 to 1, that may be suppressed.
-    `progress` is called with (nodes decided, nodes); `cancelled` is asked between
-    nodes. After `time_limit` seconds the best so far is returned with its gap.
+    `aggregates` names further quasi-identifiers, each with what a class shows of its
+    values; the metric does not cost them. `progress` is called with (nodes decided,
+    nodes); `cancelled` is asked between nodes. After `time_limit` seconds the best so
+    far is returned with its gap.
 
     Raises AnonymizeError for bad input and when no transformation meets the models,
     AnonymizeCancelled when cancelled.
@@ -181,6 +226,7 @@ def anonymize(
         models=tuple(models),
         suppression_limit=suppression_limit,
         metric=Loss() if metric is None else metric,
+        aggregates=dict(aggregates or {}),
     )
     limits = Limits(progress=progress, cancelled=cancelled, time_limit=time_limit)
     validate(request)
@@ -197,6 +243,7 @@ def transform(
     models: Sequence[Model],
     suppression_limit: float = 0.0,
     metric: Metric | None = None,
+    aggregates: Mapping[str, str] | None = None,
 ) -> Result:
     """A transformation that is given, without a search.
 
@@ -210,6 +257,7 @@ def transform(
         models=tuple(models),
         suppression_limit=suppression_limit,
         metric=Loss() if metric is None else metric,
+        aggregates=dict(aggregates or {}),
     )
     validate(request)
     checker = bind(request)
@@ -286,6 +334,7 @@ def what_if(
             else suppression_limit
         ),
         metric=request.metric if metric is None else metric,
+        aggregates=request.aggregates,
         cancelled=cancelled,
         time_limit=time_limit,
     )

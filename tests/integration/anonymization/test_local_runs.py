@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from jobs.tasks import anonymize_search
 from privacyhub.anonymization import narration, outcomes, services
+from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.datasets import intake, tables
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Role, Version
@@ -127,6 +128,10 @@ def test_a_lattice_past_what_a_job_counts_is_searched(
     run.refresh_from_db()
     assert run.job.state == "succeeded", run.job.trace or run.job.message
     assert run.result["lattice_size"] > 2**63
+    stopped = run.result | {"optimal": False, "gap": 0.1234}
+    lines = " ".join(narration.explain(stopped))
+    assert "before the time was up" in lines
+    assert "a better one could lose at most 12.3% less." in lines
     assert run.job.total <= 1_000_000
 
 
@@ -162,6 +167,51 @@ def test_the_policy_sets_the_time_of_the_search(
     del policy["models"][1]
     plain = services.submit(version=register_version, policy=policy, by=steward)
     assert plain.policy["time_limit"] == 600
+
+
+def test_rounds_share_the_time_of_the_policy(
+    register_version: Any,
+    policy: Any,
+    steward: Any,
+    run_jobs: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[float | None] = []
+    recode = an.recode_locally
+
+    def noted(*args: Any, **kwargs: Any) -> an.LocalResult:
+        given.append(kwargs["time_limit"])
+        return recode(*args, **kwargs)
+
+    monkeypatch.setattr(an, "recode_locally", noted)
+    asked = policy | {"method": "local_recoding", "time_limit": 55}
+    services.submit(version=register_version, policy=asked, by=steward)
+    run_jobs()
+    assert given == [55.0]
+
+
+def test_the_form_keeps_the_time_of_the_search(
+    register_version: Any, policy: Any, steward: Any, client_for: Any
+) -> None:
+    client = client_for(steward)
+    where = reverse("web:anonymize", args=[register_version.pk])
+    shown = 'name="time_limit" type="number" min="1" max="21600" step="any" required'
+    assert f'{shown} value="600"' in client.get(where).content.decode()
+    fields = {
+        "model-0-name": "k_anonymity",
+        "model-0-k": "4",
+        "suppression": "5",
+        "metric": "loss",
+        "time_limit": "45",
+    }
+    assert client.post(where, fields).status_code == 302
+    run = AnonymizationRun.objects.get()
+    assert run.policy["time_limit"] == 45
+    again = client.get(where, {"from": str(run.pk)}).content.decode()
+    assert f'{shown} value="45"' in again
+    wrong = client.post(where, fields | {"time_limit": "21601"})
+    assert wrong.status_code == 400
+    assert f'{shown} value="21601"' in wrong.content.decode()
 
 
 def test_the_outcome_of_rounds_that_show_nothing_can_be_written() -> None:

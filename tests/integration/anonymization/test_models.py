@@ -173,9 +173,19 @@ def test_local_methods_keep_k(anonymized: Anonymized, method: str) -> None:
 def test_local_recoding_refuses_models_of_the_whole_table(
     register_version: Any, policy: Any, steward: Any
 ) -> None:
-    change = {"method": "local_recoding", "models": [entry("equal_t_closeness")]}
+    change = {"method": "local_recoding", "models": [entry("delta_disclosure")]}
     with pytest.raises(DataError, match="whole table"):
         services.submit(version=register_version, policy=policy | change, by=steward)
+
+
+@pytest.mark.parametrize("name", sorted(policies._LOCAL_MODELS))
+def test_local_recoding_keeps_the_models_that_it_can(
+    anonymized: Anonymized, name: str
+) -> None:
+    models = [K4, entry(name)] if name != "k_anonymity" else [K4]
+    run = anonymized(method="local_recoding", models=models, suppression_limit=1.0)
+    assert run.job.state == "succeeded", run.job.trace or run.job.message
+    assert len(run.result["models"]) == len(models)
 
 
 def test_treatments_change_the_columns(anonymized: Anonymized) -> None:

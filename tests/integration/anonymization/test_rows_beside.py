@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
+from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 
 from privacyhub.anonymization import hierarchies, reading, services
+from privacyhub.api import anonymizations
 from privacyhub.datasets import tables
+from privacyhub.engines.tables import ROW_ID
 from privacyhub.governance.models import AuditEvent, EntryKind, LedgerEntry
+from privacyhub.web import anonymization_runs
 
 pytestmark = pytest.mark.django_db
 RUNS = "/api/v1/anonymizations/"
@@ -30,6 +36,68 @@ def test_rows_are_paged_and_changed_cells_are_marked(
     last = client.post(f"{where}?offset=99999").content.decode()
     assert f"576 to 600 of {released.release.rows}" in last
     assert "Rows after" not in last
+
+
+def test_the_quasi_identifiers_come_first_and_rows_are_numbered(
+    released: Any, steward: Any, client_for: Any
+) -> None:
+    where = reverse("web:anonymization_rows", args=[released.pk])
+    page = client_for(steward).post(f"{where}?offset=50")
+    found = page.context["rows"]
+    quasi = list(released.policy["quasi_identifiers"])
+    assert found.columns[: len(quasi)] == quasi
+    names = released.release.columns.values_list("name", flat=True)
+    assert sorted(found.columns) == sorted(names)
+    text = page.content.decode()
+    assert '<th scope="row">51</th>' in text
+    assert '<th scope="row">50</th>' not in text
+    assert f'hx-post="{where}?offset=25"' in text
+    assert f'hx-post="{where}?offset=75"' in text
+    changed = sum(map(sum, found.changed))
+    assert 0 < changed < len(found.after) * len(found.columns)
+    assert text.count("<mark>") == 2 * changed
+    released.policy["quasi_identifiers"] = {"sodium": {}, "gone": {}}
+    columns = reading.compare_rows(run=released, by=steward).columns
+    assert columns[0] == "sodium"
+    assert sorted(columns) == sorted(names)
+
+
+def test_a_missing_cell_is_a_dash(released: Any, steward: Any) -> None:
+    rows = reading.Comparison(
+        columns=["a", "b"],
+        before=[(None, "x")],
+        after=[("*", None)],
+        offset=0,
+        total=1,
+    )
+    tables = anonymization_runs._side_by_side(rows)
+    context = {"run": released, **tables}
+    text = render_to_string("anonymization/rows.html", context)
+    assert "None" not in text
+    assert text.count("<mark>–</mark>") == 2
+
+
+def test_rows_of_an_erased_release_are_not_read(
+    released: Any, steward: Any, client_for: Any
+) -> None:
+    released.release.erased_at = timezone.now()
+    released.release.save(update_fields=["erased_at"])
+    where = reverse("web:anonymization_rows", args=[released.pk])
+    assert "Row" not in client_for(steward).post(where).content.decode()
+    assert not AuditEvent.objects.filter(action="anonymization.compare").exists()
+
+
+def test_rows_before_stand_in_the_order_of_the_release(released: Any) -> None:
+    source = tables.load(released.version)
+    ids = source[ROW_ID][[40, 3, 599]]
+    found = reading._with_ids(released.version, ["zip"], ids=ids)
+    assert found["zip"].to_list() == source["zip"][[40, 3, 599]].to_list()
+
+
+def test_numbers_that_json_lacks_are_null() -> None:
+    cells = [float("nan"), float("inf"), 1.5, 2, True, None, "x", date(2024, 1, 2)]
+    told = [anonymizations._cell(cell) for cell in cells]
+    assert told == [None, None, 1.5, 2, True, None, "x", "2024-01-02"]
 
 
 def test_script_reads_rows_before_and_after(
@@ -93,7 +161,8 @@ def test_a_run_at_work_can_be_cancelled_from_its_page(
 def test_runs_are_listed_under_a_heading_of_their_own(
     released: Any, steward: Any, analyst: Any, client_for: Any
 ) -> None:
-    page = client_for(steward).get(reverse("web:anonymizations")).content.decode()
+    client = client_for(steward)
+    page = client.get(reverse("web:anonymizations")).content.decode()
     for where in (
         reverse("web:anonymization", args=[released.pk]),
         reverse("web:policy_templates"),
@@ -101,6 +170,11 @@ def test_runs_are_listed_under_a_heading_of_their_own(
     ):
         assert f'href="{where}"' in page
     assert f'href="{reverse("web:anonymizations")}" aria-current="page"' in page
+    run = client.get(reverse("web:anonymization", args=[released.pk])).content.decode()
+    assert f'href="{reverse("web:anonymizations")}" aria-current="page"' in run
+    later = services.apply(run=released, by=steward)
+    listed = client.get(reverse("web:anonymizations")).context["page_obj"]
+    assert list(listed) == [later, released]
     foreign = client_for(analyst).get(reverse("web:anonymizations")).content.decode()
     assert str(released.pk) not in foreign
     for name in ("hierarchies", "policy_templates"):
@@ -108,8 +182,27 @@ def test_runs_are_listed_under_a_heading_of_their_own(
         assert f'href="{reverse("web:anonymizations")}" aria-current="page"' in page
 
 
+def test_cells_without_a_value_are_called_missing(
+    register_version: Any, policy: Any, steward: Any, client_for: Any
+) -> None:
+    kept = hierarchies.upload(name="One", content=b"0;*\n", by=steward)
+    column = register_version.columns.get(name="sodium")
+    missing = tables.load(register_version)["sodium"].null_count()
+    assert missing > 1
+    page = client_for(steward).post(
+        reverse("web:anonymize_hierarchy", args=[register_version.pk]),
+        {"preview": column.pk, f"hierarchy-{column.pk}": str(kept.pk)},
+    )
+    assert f"missing cells: {missing} rows" in page.content.decode()
+
+
 def test_each_missing_value_is_named_with_its_rows(
-    register_version: Any, policy: Any, steward: Any, client_for: Any, api_for: Any
+    register_version: Any,
+    policy: Any,
+    steward: Any,
+    client_for: Any,
+    api_for: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = hierarchies.upload(name="One", content=b"none of these;*\n", by=steward)
     column = register_version.columns.get(name="zip")
@@ -129,6 +222,19 @@ def test_each_missing_value_is_named_with_its_rows(
     for one in told["missing"]:
         assert one["rows"] == values.count(one["value"] or None)
         assert one["first_row"] == values.index(one["value"] or None) + 1
+    assert [one["rows"] for one in told["missing"]] == sorted(
+        (one["rows"] for one in told["missing"]), reverse=True
+    )
+    assert told["missing_rows"] == len(values)
+    assert "The 3 most frequent of" not in text
+    monkeypatch.setattr(hierarchies, "MISSING_SHOWN", 3)
+    few = client_for(steward).post(
+        reverse("web:anonymize_hierarchy", args=[register_version.pk]),
+        {"preview": column.pk, f"hierarchy-{column.pk}": str(kept.pk)},
+    )
+    text = few.content.decode()
+    assert text.count("first row") == 3
+    assert f"The 3 most frequent of {len(set(values))}." in text
     built = api.post(where, body | {"builder": "automatic"}).data
     assert (built["missing"], built["missing_rows"]) == ([], 0)
     assert api.post(where, body).status_code == 400

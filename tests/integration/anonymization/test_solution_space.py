@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,108 @@ def test_a_node_was_fixed_beforehand_only_where_the_policy_fixes_it() -> None:
     assert "fixed beforehand" not in lines
     assert "1 was computed" in lines
     assert "fixed beforehand" in " ".join(narration.explain(one | {"fixed": True}))
+
+
+def test_a_point_says_what_it_stands_for() -> None:
+    _, told = searched()
+    nodes = solution_space.nodes(told)
+    figure = space.figure(told, nodes, risk=space.RISKS["highest"], pick=True)
+    assert figure is not None
+    assert figure["x"] == {
+        "title": "Highest risk of re-identification",
+        "percent": True,
+    }
+    assert figure["y"] == {"title": "Loss", "percent": True}
+    for place, (point, node) in enumerate(zip(figure["points"], nodes, strict=True)):
+        holds = node["score"] is not None
+        levels = zip(told["columns"], node["levels"], strict=True)
+        assert point["label"] == ", ".join(f"{name} {level}" for name, level in levels)
+        assert point["group"] == (
+            "Meets the models" if holds else "Suppresses too many rows"
+        )
+        assert point.get("url") == (f"?node={place}#another" if holds else None)
+        assert f"{node['suppressed']} row" in point["note"]
+        size = f"smallest group {node['smallest']}"
+        assert (size in point["note"]) == bool(node["smallest"])
+        assert ("its loss is at least this" in point["note"]) != holds
+        assert ("The best that was found" in point["note"]) == point["highlight"]
+    bits = told | {"score_unit": "bits"}
+    figure = space.figure(bits, nodes, risk=space.RISKS["highest"], pick=True)
+    assert figure is not None
+    assert figure["y"] == {"title": "Loss, bits"}
+
+
+def test_the_point_that_stands_for_others_loses_least_of_its_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, told = searched()
+    nodes = solution_space.nodes(told)
+    monkeypatch.setattr(space, "MOST_POINTS", 1)
+    monkeypatch.setattr(space, "CELLS", 1)
+    figure = space.figure(told, nodes, risk=space.RISKS["average"], pick=True)
+    assert figure is not None
+    drawn = {one["group"]: one for one in figure["points"]}
+    holding = [node["score"] for node in nodes if node["score"] is not None]
+    others = [node["bound"] for node in nodes if node["score"] is None]
+    assert drawn["Meets the models"]["y"] == min(holding)
+    assert drawn["Suppresses too many rows"]["y"] == min(others)
+    assert len(figure["points"]) == 2
+    assert f"and {len(holding) - 1} more close by" in drawn["Meets the models"]["note"]
+
+
+def node(number: int, *, score: float | None) -> an.Node:
+    return an.Node(
+        levels=(number,),
+        anonymous=score is not None,
+        suppressed=0,
+        score=score,
+        bound=0.0,
+        smallest=1,
+        average_risk=1.0,
+    )
+
+
+def test_of_too_many_nodes_the_best_are_kept_and_others_evenly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(solution_space, "MOST_NODES", 8)
+    holding = [node(place, score=1 - place / 100) for place in range(20)]
+    failing = [node(100 + place, score=None) for place in range(20)]
+    kept = [one.levels[0] for one in solution_space._some([*holding, *failing])]
+    assert kept == [19, 18, 17, 16, 15, 7, 100, 110]
+
+
+def test_a_bound_that_is_not_finite_is_none() -> None:
+    open_ended = replace(node(0, score=None), bound=-np.inf)
+    assert solution_space._figure(open_ended) is None
+    assert solution_space._figure(node(0, score=0.5)) == 0.5
+
+
+@pytest.mark.django_db
+def test_the_page_offers_the_best_other_solutions(
+    released: Any, steward: Any, client_for: Any
+) -> None:
+    where = reverse("web:anonymization", args=[released.pk])
+    client = client_for(steward)
+    page = client.get(where)
+    told = released.result
+    nodes = solution_space.nodes(told)
+    taken = list(told["levels"].values())
+    offered = [nodes[one["index"]] for one in page.context["alternatives"]]
+    assert offered
+    assert all(one["anonymous"] and one["levels"] != taken for one in offered)
+    scores = [one["score"] for one in offered]
+    others = [
+        one["score"] for one in nodes if one["anonymous"] and one["levels"] != taken
+    ]
+    assert scores == sorted(others)[: len(scores)]
+    assert 'aria-current="true">Average risk' in page.content.decode()
+    place = page.context["alternatives"][-1]["index"]
+    picked = client.get(where, {"node": place, "risk": "highest"})
+    assert 'aria-current="true">Highest risk' in picked.content.decode()
+    chosen = [column["picked"] for column in picked.context["columns"]]
+    assert chosen == nodes[place]["levels"]
+    assert [column["level"] for column in picked.context["columns"]] == taken
 
 
 @pytest.mark.django_db

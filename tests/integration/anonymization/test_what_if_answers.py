@@ -87,6 +87,55 @@ def test_a_question_that_ran_out_of_time_says_so(
     assert "no solution was found within 60 seconds" in lines
 
 
+def test_a_question_without_a_solution_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(*_: Any, **__: Any) -> None:
+        raise an.AnonymizeError("no")
+
+    monkeypatch.setattr(an, "what_if", none)
+    result = searched()
+    assert "not computed: there is no solution" in told(result, answered(result))
+
+
+def test_a_question_changes_one_thing_and_keeps_to_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def noted(result: an.Result, **changes: Any) -> an.Result:
+        asked.append(changes)
+        return result
+
+    def stop() -> bool:
+        return False
+
+    monkeypatch.setattr(an, "what_if", noted)
+    diverse = an.DistinctLDiversity("s", 2)
+    result = searched(an.KAnonymity(6), diverse, limit=0.995)
+    questions.answered(result, cancelled=stop, time_limit=7)
+    limits = {"cancelled": stop, "time_limit": 7}
+    assert asked == [
+        {"models": [an.KAnonymity(3), diverse]} | limits,
+        {"suppression_limit": 1.0} | limits,
+    ]
+
+
+def test_the_same_solution_is_called_the_same() -> None:
+    result = searched()
+    same = {
+        "change": {"k": 3},
+        "levels": dict(result.levels),
+        "score": result.score,
+        "suppressed": result.suppressed,
+        "optimal": True,
+    }
+    assert "With k = 3, the solution would be the same." in told(result, [same])
+    assert "would be the same" not in told(result, [same | {"optimal": False}])
+    worse = same | {"score": result.score + 0.1}
+    assert "would be the same" not in told(result, [worse])
+
+
 @pytest.mark.parametrize(
     "metric",
     [
@@ -130,9 +179,32 @@ def test_a_slow_search_says_why_nothing_was_asked(
 
 
 @pytest.mark.django_db
-def test_an_applied_optimum_keeps_the_answers_and_another_node_does_not(
-    released: Any, steward: Any, run_jobs: Any
+def test_rows_that_are_drawn_anew_are_not_asked_about(
+    register_version: Any, policy: Any, steward: Any, run_jobs: Any
 ) -> None:
+    drawn = [
+        {"name": "epsilon_delta_dp", "delta": 0.01},
+        {"name": "k_anonymity", "k": 9},
+    ]
+    run = services.submit(
+        version=register_version, policy=policy | {"models": drawn}, by=steward
+    )
+    run_jobs()
+    run.refresh_from_db()
+    reasons = [one["reason"] for one in run.result["what_if"]]
+    assert "epsilon be spent once more" in reasons[0]
+    assert reasons[1] == "all rows may be suppressed already"
+
+
+@pytest.mark.django_db
+def test_an_applied_optimum_keeps_the_answers_and_another_node_does_not(
+    released: Any, steward: Any, run_jobs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: Any, **__: Any) -> None:
+        raise AssertionError("the search has answered")
+
+    monkeypatch.setattr(an, "what_if", asked)
+
     def applied(levels: dict[str, int]) -> dict[str, Any]:
         run = services.apply(
             run=released, levels=levels, by=steward, confirm_joint=True

@@ -31,7 +31,7 @@ def test_local_recoding_is_k_anonymous_and_loses_no_row() -> None:
         an.recode_locally(
             frame,
             quasi_identifiers=hierarchies,
-            models=[an.EqualTCloseness("s", 0.2)],
+            models=[an.DeltaDisclosure("s", 2)],
         )
 
 
