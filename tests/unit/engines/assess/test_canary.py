@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,11 +21,11 @@ from privacyhub.engines.dp.noise import entropy_noise  # noqa: E402
 NOISE, STEPS = 3.0, 4
 
 
-def audit(noise_source=None) -> CanaryAudit:
+def audit(noise_source=None, **settings) -> CanaryAudit:
     return canary_audit(
         lambda data, spec, noise: training.train(
             data,
-            spec=spec,
+            spec=replace(spec, **settings),
             noise_multiplier=noise,
             on_block=lambda start, steps: None,
             noise_source=noise_source,
@@ -43,6 +45,18 @@ def test_build_is_consistent_and_the_bound_means_something() -> None:
 def test_half_the_noise_is_caught() -> None:
     full = entropy_noise()
     result = audit(noise_source=lambda shape: 0.5 * full(shape))
+    assert not result.consistent, result
+
+
+def test_adaptive_clip_norm_is_consistent_and_the_bound_means_something() -> None:
+    result = audit(clip_quantile=0.5)
+    assert result.consistent, result
+    assert 0.2 * result.claimed_epsilon < result.epsilon_lower
+
+
+def test_half_the_noise_beside_an_adaptive_clip_norm_is_caught() -> None:
+    full = entropy_noise()
+    result = audit(lambda shape: 0.5 * full(shape), clip_quantile=0.5)
     assert not result.consistent, result
 
 
