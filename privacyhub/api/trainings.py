@@ -81,9 +81,10 @@ class RecipeBody(serializers.Serializer[Any]):
     settings = serializers.DictField(
         required=False,
         help_text="what overrides the engine's rule: epochs, expected_batch, "
-        "learning_rate, clip_norm, hidden (widths, or dense layers as objects), "
-        "activation, embedding_width, optimizer, momentum, schedule, ema, "
-        "class_weights (one a class, in their order), implementation",
+        "learning_rate, clip_norm, hidden (widths, or dense layers as objects), activation, "
+        "embedding_width, optimizer, momentum, schedule, ema, class_weights (one a "
+        "class, in their order), implementation (engine, or TensorFlow Privacy's own "
+        "as a reference: dpsequential, dpkeras)",
     )
     tuning = TuningBody(
         required=False,

@@ -11,6 +11,7 @@ from django import forms
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.forms import ShareForm
 from privacyhub.datasets.models import Column, Role, Version
+from privacyhub.engines.dp.spec import REFERENCES
 from privacyhub.governance.models import Right
 from privacyhub.training import sweeps
 from privacyhub.training.models import Model, Privacy
@@ -243,7 +244,7 @@ class PrivacyForm(forms.Form):
         required=False,
         choices=[
             ("", "The hub's own, the fastest"),
-            ("dpsequential", "TensorFlow Privacy's DPSequential, the reference"),
+            *((name, f"{words}, a reference") for name, words in REFERENCES.items()),
         ],
     )
 

@@ -30,7 +30,7 @@ from privacyhub.engines.dp.events import (
     event_from_dict,
 )
 from privacyhub.engines.dp.orders import UNITS_PER_ONE
-from privacyhub.engines.dp.spec import TrainSpec
+from privacyhub.engines.dp.spec import REFERENCES, TrainSpec
 from privacyhub.governance import ledger as ledgers
 from privacyhub.governance.balances import runs_that_fit
 from privacyhub.governance.models import Ledger, Part, Unit
@@ -333,11 +333,12 @@ def _spec(recipe: RecipeSpec, *, units: int, most_rows: int, keyed: bool) -> Tra
         max_rows_per_unit=most_rows,
     )
     rule = by_rule.to_dict()
-    if recipe.settings.get("implementation") == "dpsequential":
+    reference = REFERENCES.get(str(recipe.settings.get("implementation")))
+    if reference:
         if keyed or not recipe.is_private:
             raise DataError(
-                "TensorFlow Privacy's DPSequential is offered for training with "
-                "privacy where the unit is one record.",
+                f"{reference} is offered for training with privacy where the unit is "
+                "one record.",
                 code="implementation",
             )
         # It has neither a schedule nor averaged weights: a smaller, constant rate.

@@ -28,7 +28,12 @@ MOST_FIRST_CLIP = 1e6  # of an adaptive clip norm, and one over the least
 
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "linear", "cosine"]
-Implementation = Literal["engine", "dpsequential"]
+Implementation = Literal["engine", "dpsequential", "dpkeras"]
+# The loops that are TensorFlow Privacy's own, for a sentence.
+REFERENCES = {
+    "dpsequential": "TensorFlow Privacy's DPSequential",
+    "dpkeras": "TensorFlow Privacy's DP Keras optimizer",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +50,8 @@ class TrainSpec:
     max_rows_per_unit: how many rows of one unit take part.
     class_weights: weight of each class in the loss (declared, not read from data).
     ema: decay of the averaged weights that become the model; 0 keeps the last ones.
-    implementation: the engine's own loop, or TensorFlow Privacy's DPSequential as the
-        reference.
+    implementation: the engine's own loop, or one of TensorFlow Privacy's as the
+        reference (see `reference`).
     seed: of the initial weights only. Sampling and noise never take a seed.
     """
 
@@ -123,7 +128,7 @@ class TrainSpec:
         _require(self.max_rows_per_unit >= 1, "A unit contributes at least one row.")
         _require(
             self.implementation in get_args(Implementation),
-            "The implementation must be engine or dpsequential.",
+            "The implementation must be engine, dpsequential or dpkeras.",
         )
         if self.class_weights is not None:
             _require(self.task != "regression", "A regression has no class weights.")

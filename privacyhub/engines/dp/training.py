@@ -73,8 +73,8 @@ def train(
     """
     if not math.isfinite(noise_multiplier) or noise_multiplier <= 0:
         raise ValueError("The noise multiplier must be a positive finite number.")
-    if spec.implementation == "dpsequential":
-        raise ValueError("Use reference.train_dpsequential for this implementation.")
+    if spec.implementation != "engine":
+        raise ValueError("Use reference.train_reference for this implementation.")
     units = units_of(data, spec=spec)
     sampler = PoissonSampler(
         units=units.units, sampling_probability=spec.sampling_probability
