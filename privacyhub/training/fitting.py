@@ -87,6 +87,11 @@ def _require_reference(recipe: RecipeSpec, spec: TrainSpec, *, name: str) -> Non
         )
     if spec.ema:
         raise SettingError(f"{name} has no averaged weights.", setting="ema")
+    if spec.clip_quantile is not None:
+        raise SettingError(
+            f"{name} clips to a fixed norm: an adaptive one is of the hub's own loop.",
+            setting="clip_quantile",
+        )
     for column in recipe.columns:
         names = len(column.categories)
         if column.kind == "category" and not 1 <= names <= MAX_ONE_HOT:

@@ -28,6 +28,7 @@ from privacyhub.training.recipes import (
 _SETTINGS = (
     "activation",
     "clip_norm",
+    "clip_quantile",
     "ema",
     "epochs",
     "expected_batch",
@@ -191,6 +192,13 @@ class PrivacyForm(forms.Form):
         label="Clip norm",
         required=False,
         help_text="The largest L2 norm of one unit's gradient. " + _BY_RULE,
+    )
+    clip_quantile = PointFloatField(
+        label="Adaptive clip norm: quantile",
+        required=False,
+        help_text="Such as 0.5: the clip norm then starts where it is set and follows "
+        "the median of the gradients' norms. Its noisy counts are in the price, which "
+        "stays the same. Empty: the clip norm is fixed.",
     )
     hidden = forms.CharField(
         label="Hidden layers",

@@ -41,7 +41,7 @@ from privacyhub.training.mechanisms import (
     statistics_event,
     training_event,
 )
-from privacyhub.training.recipe_settings import spec_from
+from privacyhub.training.recipe_settings import SettingError, spec_from
 from privacyhub.training.recipe_spec import DEFAULT_HOLDOUT, RecipeSpec
 
 TRAINING, METRICS = "training", "metrics"
@@ -332,6 +332,11 @@ def _spec(recipe: RecipeSpec, *, units: int, most_rows: int, keyed: bool) -> Tra
         classes=max(2, len(recipe.classes)),
         max_rows_per_unit=most_rows,
     )
+    if "clip_quantile" in recipe.settings and not recipe.is_private:
+        raise SettingError(
+            "Without privacy nothing is clipped: leave the adaptive clip norm out.",
+            setting="clip_quantile",
+        )
     rule = by_rule.to_dict()
     reference = REFERENCES.get(str(recipe.settings.get("implementation")))
     if reference:

@@ -3,7 +3,8 @@
 Each step takes the sum of the clipped gradients of a Poisson batch, adds normal noise
 with standard deviation noise_multiplier * clip_norm to that sum, and divides by the
 expected batch, never by the drawn one (Abadi et al., arXiv 1607.00133). Empty batches
-get noise like any other. Many steps run in one call of one compiled function.
+get noise like any other. An adaptive clip norm takes a second noisy sum (`adaptive`).
+Many steps run in one call of one compiled function.
 
 Write-ahead: `on_block` is called before each block of steps runs, so that the caller
 can charge it; when it raises, no step of the block has run.
