@@ -19,6 +19,8 @@ from privacyhub.training.recipe_spec import InputColumn, RecipeSpec
 from privacyhub.training.tuning import checked_space
 
 _BOOLEAN_WIDTH = 3  # false, true, missing
+# Numbers in the gradients of a batch's rows, which some loops hold at once; of 4 bytes.
+_MOST_ROW_GRADIENTS = 10**8
 
 
 def require_fits(*, recipe: RecipeSpec, spec: TrainSpec) -> None:
@@ -100,4 +102,13 @@ def _require_reference(recipe: RecipeSpec, spec: TrainSpec, *, name: str) -> Non
                 f"{MAX_ONE_HOT} declared values: “{column.name}” "
                 + ("has more." if names else "has none declared."),
                 setting="implementation",
+            )
+    if spec.implementation == "dpkeras":
+        weights = widest(recipe=recipe, spec=spec, many_names=False).parameters
+        if weights * spec.expected_batch > _MOST_ROW_GRADIENTS:
+            raise SettingError(
+                f"{name} holds the gradient of each row: {weights:,} weights times "
+                f"an expected batch of {spec.expected_batch:,} are more than "
+                f"{_MOST_ROW_GRADIENTS:,} numbers. Choose a smaller batch or network.",
+                setting="expected_batch",
             )

@@ -97,6 +97,14 @@ def test_bad_request_is_refused_and_nothing_is_held(
             "clip_quantile",
         ),
         ({"settings": {"implementation": "dpkeras", "ema": 0.9}}, "ema"),
+        # One row's gradient has four million numbers.
+        (
+            {
+                "features": ["creatinine", "sodium"],
+                "settings": {"implementation": "dpkeras", "hidden": [2048, 2048]},
+            },
+            "expected_batch",
+        ),
         (
             {"settings": {"implementation": "dpkeras", "clip_quantile": 0.5}},
             "clip_quantile",
