@@ -67,7 +67,7 @@ def test_training_by_the_engine_costs_what_was_planned(
 
 
 @pytest.mark.parametrize(
-    ("settings", "key", "told_as"),
+    ("chosen", "key", "told_as"),
     [
         ({"implementation": "dpsequential"}, "loop", "DPSequential"),
         ({"implementation": "dpkeras"}, "loop", "DP Keras"),
@@ -82,11 +82,11 @@ def test_other_ways_to_train_cost_what_was_planned(
     submit: Callable[..., Any],
     run_jobs: RUN,
     register_version: Any,
-    settings: dict[str, Any],
+    chosen: dict[str, Any],
     key: str,
     told_as: str,
 ) -> None:
-    run = submit(features=["creatinine", "sodium"], settings={**settings, "epochs": 2})
+    run = submit(features=["creatinine", "sodium"], settings={**chosen, "epochs": 2})
     run_jobs()
     run.job.refresh_from_db()
     assert run.job.state == "succeeded", run.job.trace or run.job.message
@@ -99,7 +99,7 @@ def test_other_ways_to_train_cost_what_was_planned(
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("chosen", "words"),
     [
         ({"implementation": "dpsequential"}, "DPSequential"),
         ({"implementation": "dpkeras"}, "DP Keras"),
@@ -107,10 +107,10 @@ def test_other_ways_to_train_cost_what_was_planned(
     ],
 )
 def test_what_needs_privacy_is_refused_without(
-    submit: Callable[..., Any], settings: dict[str, Any], words: str
+    submit: Callable[..., Any], chosen: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(DataError, match=words):
-        submit(privacy="none", reason="to compare with privacy", settings=settings)
+        submit(privacy="none", reason="to compare with privacy", settings=chosen)
 
 
 def test_refused_charge_runs_no_step(
