@@ -29,6 +29,7 @@ from privacyhub.engines.dp.events import (
     SelectionEvent,
 )
 from privacyhub.engines.dp.model import TrainedModel
+from privacyhub.engines.dp.spec import REFERENCES
 from privacyhub.engines.prepare.encoding import EncodedTable, Encoder
 from privacyhub.governance import ledger
 from privacyhub.training import (
@@ -247,8 +248,8 @@ def _train_private(
         now = replace(saved, step=step, charged=paid, state=state)
         _keep(attempt, version, now)
 
-    reference = plan.spec.implementation == "dpsequential"
-    train = _reference().train_dpsequential if reference else _engine().train
+    reference = plan.spec.implementation in REFERENCES
+    train = _reference().train_reference if reference else _engine().train
     model: TrainedModel = train(
         table,
         spec=plan.spec,

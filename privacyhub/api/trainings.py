@@ -81,9 +81,12 @@ class RecipeBody(serializers.Serializer[Any]):
     settings = serializers.DictField(
         required=False,
         help_text="what overrides the engine's rule: epochs, expected_batch, "
-        "learning_rate, clip_norm, hidden (widths, or dense layers as objects), "
-        "activation, embedding_width, optimizer, momentum, schedule, ema, "
-        "class_weights (one a class, in their order), implementation",
+        "learning_rate, clip_norm, clip_quantile (between 0 and 1: the clip norm "
+        "follows this quantile of the gradients' norms from clip_norm on, at the same "
+        "price), hidden (widths, or dense layers as objects), activation, "
+        "embedding_width, optimizer, momentum, schedule, ema, class_weights (one a "
+        "class, in their order), implementation (engine, or TensorFlow Privacy's own "
+        "as a reference: dpsequential, dpkeras)",
     )
     tuning = TuningBody(
         required=False,

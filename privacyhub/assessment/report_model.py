@@ -38,6 +38,11 @@ _TASKS = {
     "regression": "Regression",
 }
 _NO_GUARANTEE = "None: the model was trained without differential privacy."
+_ADAPTIVE = (
+    " Beside each sum a count of the gradients within the clip norm is released, with "
+    "noise of its own; the clip norm of the next step follows it. Both noises are set "
+    "so that the two together cost what one sum of this noise multiplier costs."
+)
 
 
 def content(model_version: ModelVersion, *, by: Any) -> dict[str, Any]:
@@ -259,6 +264,7 @@ def _implementation(model_version: ModelVersion) -> dict[str, Any]:
     private = _is_private(model_version)
     versions = guarantee.get("versions") or {}
     statistics = guarantee.get("statistics")
+    adaptive = bool(guarantee.get("clip_quantile"))
     runs = model_version.model.runs.count()
     return section(
         "implementation",
@@ -284,11 +290,15 @@ def _implementation(model_version: ModelVersion) -> dict[str, Any]:
             "mechanism",
             "Mechanism",
             "DP-SGD: each unit's gradient is clipped, Gaussian noise is added to the "
-            "sum, and the sum is divided by the expected batch."
+            "sum, and the sum is divided by the expected batch." + _ADAPTIVE * adaptive
             if private
             else _NO_GUARANTEE,
         ),
-        measured("clip_norm", "Clip norm", exact(guarantee.get("clip_norm"))),
+        measured(
+            "clip_norm",
+            "Clip norm",
+            guarantee["clipping"] if adaptive else exact(guarantee.get("clip_norm")),
+        ),
         measured(
             "noise_multiplier",
             "Noise multiplier",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from privacyhub.engines.dp.architecture import Architecture
-from privacyhub.engines.dp.spec import TrainSpec
+from privacyhub.engines.dp.spec import REFERENCES, TrainSpec
 from privacyhub.engines.prepare.encoding import MAX_ONE_HOT, default_knots
 from privacyhub.engines.prepare.statistics import MOST_KNOTS, MOST_NAMES
 from privacyhub.training.recipe_settings import SettingError
@@ -19,6 +19,8 @@ from privacyhub.training.recipe_spec import InputColumn, RecipeSpec
 from privacyhub.training.tuning import checked_space
 
 _BOOLEAN_WIDTH = 3  # false, true, missing
+# Numbers in the gradients of a batch's rows, which some loops hold at once; of 4 bytes.
+_MOST_ROW_GRADIENTS = 10**8
 
 
 def require_fits(*, recipe: RecipeSpec, spec: TrainSpec) -> None:
@@ -29,8 +31,8 @@ def require_fits(*, recipe: RecipeSpec, spec: TrainSpec) -> None:
     for tried in _tried(recipe, spec):
         for many_names in (False, True):
             widest(recipe=recipe, spec=tried, many_names=many_names)
-    if spec.implementation == "dpsequential":
-        _require_dpsequential(recipe, spec)
+    if spec.implementation in REFERENCES:
+        _require_reference(recipe, spec, name=REFERENCES[spec.implementation])
 
 
 def widest(*, recipe: RecipeSpec, spec: TrainSpec, many_names: bool) -> Architecture:
@@ -78,27 +80,35 @@ def _width(column: InputColumn) -> int:
     return len(default_knots(column.lower, column.upper)) + 2
 
 
-def _require_dpsequential(recipe: RecipeSpec, spec: TrainSpec) -> None:
+def _require_reference(recipe: RecipeSpec, spec: TrainSpec, *, name: str) -> None:
     if spec.class_weights is not None:
-        raise SettingError(
-            "TensorFlow Privacy's DPSequential takes no class weights.",
-            setting="class_weights",
-        )
+        raise SettingError(f"{name} takes no class weights.", setting="class_weights")
     if spec.schedule != "constant":
         raise SettingError(
-            "TensorFlow Privacy's DPSequential trains at a constant learning rate.",
-            setting="schedule",
+            f"{name} trains at a constant learning rate.", setting="schedule"
         )
     if spec.ema:
+        raise SettingError(f"{name} has no averaged weights.", setting="ema")
+    if spec.clip_quantile is not None:
         raise SettingError(
-            "TensorFlow Privacy's DPSequential has no averaged weights.", setting="ema"
+            f"{name} clips to a fixed norm: an adaptive one is of the hub's own loop.",
+            setting="clip_quantile",
         )
     for column in recipe.columns:
         names = len(column.categories)
         if column.kind == "category" and not 1 <= names <= MAX_ONE_HOT:
             raise SettingError(
-                "TensorFlow Privacy's DPSequential is offered where each category "
-                f"column has at most {MAX_ONE_HOT} declared values: “{column.name}” "
+                f"{name} is offered where each category column has at most "
+                f"{MAX_ONE_HOT} declared values: “{column.name}” "
                 + ("has more." if names else "has none declared."),
                 setting="implementation",
+            )
+    if spec.implementation == "dpkeras":
+        weights = widest(recipe=recipe, spec=spec, many_names=False).parameters
+        if weights * spec.expected_batch > _MOST_ROW_GRADIENTS:
+            raise SettingError(
+                f"{name} holds the gradient of each row: {weights:,} weights times "
+                f"an expected batch of {spec.expected_batch:,} are more than "
+                f"{_MOST_ROW_GRADIENTS:,} numbers. Choose a smaller batch or network.",
+                setting="expected_batch",
             )

@@ -11,6 +11,7 @@ from django import forms
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.forms import ShareForm
 from privacyhub.datasets.models import Column, Role, Version
+from privacyhub.engines.dp.spec import REFERENCES
 from privacyhub.governance.models import Right
 from privacyhub.training import sweeps
 from privacyhub.training.models import Model, Privacy
@@ -27,6 +28,7 @@ from privacyhub.training.recipes import (
 _SETTINGS = (
     "activation",
     "clip_norm",
+    "clip_quantile",
     "ema",
     "epochs",
     "expected_batch",
@@ -192,6 +194,13 @@ class PrivacyForm(forms.Form):
         required=False,
         help_text="The largest L2 norm of one unit's gradient. " + _BY_RULE,
     )
+    clip_quantile = PointFloatField(
+        label="Adaptive clip norm: quantile",
+        required=False,
+        help_text="Such as 0.5: the clip norm then starts where it is set and follows "
+        "the median of the gradients' norms. Its noisy counts are in the price, which "
+        "stays the same. Empty: the clip norm is fixed.",
+    )
     hidden = forms.CharField(
         label="Hidden layers",
         required=False,
@@ -244,7 +253,7 @@ class PrivacyForm(forms.Form):
         required=False,
         choices=[
             ("", "The hub's own, the fastest"),
-            ("dpsequential", "TensorFlow Privacy's DPSequential, the reference"),
+            *((name, f"{words}, a reference") for name, words in REFERENCES.items()),
         ],
     )
 

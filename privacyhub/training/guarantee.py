@@ -16,7 +16,7 @@ from privacyhub.engines.dp.events import (
 )
 from privacyhub.engines.dp.guarantee import TRAINED_ON_ANONYMIZED, guarantee_of
 from privacyhub.engines.dp.rdp import rdp_vector
-from privacyhub.engines.dp.spec import TrainSpec
+from privacyhub.engines.dp.spec import REFERENCES, TrainSpec
 from privacyhub.governance.models import Ledger
 from privacyhub.governance.sums import in_epsilons
 from privacyhub.training.attempts import Charged
@@ -36,7 +36,10 @@ REFERENCE_RANDOMNESS = (
 )
 LOOPS = {
     "engine": "the hub's own, norms held to TensorFlow Privacy's registry by tests",
-    "dpsequential": "TensorFlow Privacy's DPSequential, fed the same Poisson batches",
+    **{
+        name: f"{words}, fed the same Poisson batches"
+        for name, words in REFERENCES.items()
+    },
 }
 FLOATING_POINT = (
     "Training noise is normal noise in 32-bit floating point; the guarantee holds for "

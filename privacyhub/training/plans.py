@@ -30,7 +30,7 @@ from privacyhub.engines.dp.events import (
     event_from_dict,
 )
 from privacyhub.engines.dp.orders import UNITS_PER_ONE
-from privacyhub.engines.dp.spec import TrainSpec
+from privacyhub.engines.dp.spec import REFERENCES, TrainSpec
 from privacyhub.governance import ledger as ledgers
 from privacyhub.governance.balances import runs_that_fit
 from privacyhub.governance.models import Ledger, Part, Unit
@@ -41,7 +41,7 @@ from privacyhub.training.mechanisms import (
     statistics_event,
     training_event,
 )
-from privacyhub.training.recipe_settings import spec_from
+from privacyhub.training.recipe_settings import SettingError, spec_from
 from privacyhub.training.recipe_spec import DEFAULT_HOLDOUT, RecipeSpec
 
 TRAINING, METRICS = "training", "metrics"
@@ -332,12 +332,18 @@ def _spec(recipe: RecipeSpec, *, units: int, most_rows: int, keyed: bool) -> Tra
         classes=max(2, len(recipe.classes)),
         max_rows_per_unit=most_rows,
     )
+    if "clip_quantile" in recipe.settings and not recipe.is_private:
+        raise SettingError(
+            "Without privacy nothing is clipped: leave the adaptive clip norm out.",
+            setting="clip_quantile",
+        )
     rule = by_rule.to_dict()
-    if recipe.settings.get("implementation") == "dpsequential":
+    reference = REFERENCES.get(str(recipe.settings.get("implementation")))
+    if reference:
         if keyed or not recipe.is_private:
             raise DataError(
-                "TensorFlow Privacy's DPSequential is offered for training with "
-                "privacy where the unit is one record.",
+                f"{reference} is offered for training with privacy where the unit is "
+                "one record.",
                 code="implementation",
             )
         # It has neither a schedule nor averaged weights: a smaller, constant rate.

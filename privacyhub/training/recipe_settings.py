@@ -19,6 +19,7 @@ SETTINGS = frozenset(
         "activation",
         "class_weights",
         "clip_norm",
+        "clip_quantile",
         "ema",
         "embedding_width",
         "epochs",

@@ -11,6 +11,7 @@ from typing import Any
 from privacyhub.datasets import services as datasets
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Column, Role, Version, VersionKind
+from privacyhub.engines.dp.spec import REFERENCES
 from privacyhub.governance.models import Unit
 from privacyhub.training.models import Privacy
 from privacyhub.training.recipe_columns import (
@@ -97,9 +98,9 @@ def _tuning(request: Mapping[str, Any], *, privacy: str) -> dict[str, Any] | Non
             "A search over settings is offered with privacy, which it is priced for.",
             code="tuning",
         )
-    if search and settings.get("implementation") == "dpsequential":
+    if search and str(settings.get("implementation")) in REFERENCES:
         raise DataError(
-            "A search over settings runs the hub's own loop, not DPSequential.",
+            "A search over settings runs the hub's own loop, not TensorFlow Privacy's.",
             code="tuning",
         )
     return search

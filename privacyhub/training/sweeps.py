@@ -110,9 +110,11 @@ def recipes_of(
         )
     wanted = [replace(recipe, epsilon=epsilon) for epsilon in ascending(epsilons)]
     if with_bare:
-        # Neither a search nor the reference loop is offered without privacy.
+        # Neither a search, the reference loop nor an adaptive clip norm is offered
+        # without privacy.
         settings = dict(recipe.settings)
         settings.pop("implementation", None)
+        settings.pop("clip_quantile", None)
         bare = replace(recipe, privacy=Privacy.NONE, settings=settings, tuning=None)
         wanted.append(bare)
     if not FEWEST_RUNS <= len(wanted) <= MOST_RUNS:

@@ -27,9 +27,9 @@ import tensorflow as tf  # noqa: E402
 
 from privacyhub.engines.dp.reference import (  # noqa: E402
     keras_layers,
-    train_dpsequential,
+    train_reference,
 )
-from privacyhub.engines.dp.spec import TrainSpec  # noqa: E402
+from privacyhub.engines.dp.spec import Implementation, TrainSpec  # noqa: E402
 from privacyhub.engines.dp.training import train  # noqa: E402
 from privacyhub.engines.prepare.encoding import EncodedTable, bare_table  # noqa: E402
 from tests.benchmarks.dp_peers import Peer, installed  # noqa: E402
@@ -95,11 +95,16 @@ def fit(data: EncodedTable, *, batch: int, steps_per_execution: int) -> Runner:
     return run
 
 
-def blockwise(trainer: Callable[..., object], data: EncodedTable, batch: int) -> Runner:
+def blockwise(
+    trainer: Callable[..., object],
+    data: EncodedTable,
+    batch: int,
+    implementation: Implementation = "engine",
+) -> Runner:
     """Times from the third block on: compilation is over by then."""
 
     def run(epochs: float) -> float:
-        spec = replace(spec_of(batch), epochs=epochs)
+        spec = replace(spec_of(batch), epochs=epochs, implementation=implementation)
         starts: list[tuple[int, float]] = []
         trainer(
             data,
@@ -170,7 +175,7 @@ def measured(
     runners = {
         "fit": fit(data, batch=batch, steps_per_execution=1),
         "tuned-fit": fit(data, batch=batch, steps_per_execution=16),
-        "dpsequential": blockwise(train_dpsequential, data, batch),
+        "dpsequential": blockwise(train_reference, data, batch, "dpsequential"),
     }
     for peer in peers:
         for name in peer.contenders:

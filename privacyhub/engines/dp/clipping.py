@@ -161,13 +161,16 @@ def clipped_sum(
     clip_norm: Any,
     rows_per_unit: int = 1,
     feature_squares: Any = None,
+    drawn: Any = None,
 ) -> Any:
     """The sum over units of their clipped gradients, [parameters].
 
     vector [parameters]; features [units * m, features]; ids int32
     [units * m, embeddings]; target [units * m]; row_weight [units * m], 0 for padding.
     feature_squares [units * m]: the squared norm of each row's features, where the
-    caller has them ready.
+    caller has them ready. drawn [units]: 1 for a unit of the batch, 0 for padding;
+    with it the sum has one entry more, [parameters + 1]: 1/2 for each unit of the batch
+    whose gradient is within the clip norm, -1/2 for each other.
     A unit's gradient is the weighted sum of its rows' gradients. A unit whose gradient
     is not finite counts as zero.
     """
@@ -203,6 +206,10 @@ def clipped_sum(
     finite = tf.math.is_finite(norms)
     scale = tf.where(finite, clip_norm / tf.maximum(norms, clip_norm), 0.0)
     scale = tf.where(tf.math.is_inf(clip_norm), tf.cast(finite, scale.dtype), scale)
+    counted = []
+    if drawn is not None:
+        within = ~finite | (norms <= clip_norm)
+        counted = [tf.reduce_sum(drawn * tf.where(within, 0.5, -0.5))]
     if rows_per_unit > 1:
         scale = tf.repeat(scale, rows_per_unit)
         finite = tf.repeat(finite, rows_per_unit)
@@ -221,7 +228,8 @@ def clipped_sum(
             scaled = keep(d) * scale[:, None]
             sums.append(_outer_sum(keep(a), scaled))
             sums.append(tf.reduce_sum(scaled, axis=0))
-        return tf.concat([tf.reshape(part, [-1]) for part in sums], axis=0)
+        flat = [tf.reshape(part, [-1]) for part in [*sums, *counted]]
+        return tf.concat(flat, axis=0)
 
     # Zero times NaN is NaN: rows that do not count are replaced, not multiplied away.
     # Hardly any batch has one, and the rest is spared the copies.

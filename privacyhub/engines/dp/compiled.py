@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from privacyhub.engines.dp.adaptive import next_clip_norm, split
 from privacyhub.engines.dp.architecture import Architecture
 from privacyhub.engines.dp.clipping import clipped_sum, loss_sum
 from privacyhub.engines.dp.optimizers import OptimizerState, apply_gradient
@@ -15,6 +17,14 @@ from privacyhub.engines.dp.spec import TrainSpec
 
 _MIN_SPLIT_BATCH = 64
 _LOSS_INPUTS = ("features", "ids", "target", "row_weight")
+
+
+class LoopState(NamedTuple):
+    """What one step hands to the next. clip_norm: a scalar, which moves where the spec
+    has a quantile and is not read elsewhere."""
+
+    optimizer: OptimizerState
+    clip_norm: Any
 
 
 def lanes_of(sampler: PoissonSampler) -> int:
@@ -32,24 +42,26 @@ def compiled_steps(
     spec: TrainSpec,
     rows_per_unit: int,
     lanes: int,
-    clip_norm: float,
-    noise_scale: float,
-    with_losses: bool,
+    noise_multiplier: float | None,
 ) -> Any:
     """A compiled function that runs up to S steps; see `feed.Chunk` for its inputs.
 
-    Losses are private: only a run without privacy computes them.
+    noise_multiplier: None without privacy, where nothing is clipped and no noise is
+    added. Losses are private: only such a run computes them.
     """
-    clip = tf.constant(clip_norm, tf.float32)
+    with_losses = noise_multiplier is None
+    adaptive = spec.clip_quantile is not None
+    fixed = tf.constant(math.inf if with_losses else spec.clip_norm, tf.float32)
+    release = _release(spec, noise_multiplier)
 
-    def sum_of_pass(weights: Any, lanes_of_pass: list[dict[str, Any]]) -> Any:
+    def sum_of_pass(state: LoopState, lanes_of_pass: list[dict[str, Any]]) -> Any:
         return tf.add_n(
             [
                 clipped_sum(
-                    vector=weights,
+                    vector=state.optimizer.weights,
                     architecture=architecture,
                     task=spec.task,
-                    clip_norm=clip,
+                    clip_norm=state.clip_norm if adaptive else fixed,
                     rows_per_unit=rows_per_unit,
                     **lane,
                 )
@@ -59,10 +71,7 @@ def compiled_steps(
 
     @tf.function(jit_compile=True)
     def run(
-        weights: Any,
-        first: Any,
-        second: Any,
-        average: Any,
+        state: LoopState,
         steps: Any,
         done: Any,
         rates: Any,
@@ -71,6 +80,7 @@ def compiled_steps(
         ids: Any,
         target: Any,
         row_weight: Any,
+        drawn: Any,
         pass_ends: Any,
         noise: Any,
     ) -> Any:
@@ -84,6 +94,7 @@ def compiled_steps(
                 "ids": ids,
                 "target": target,
                 "row_weight": row_weight,
+                **({"drawn": drawn} if adaptive else {}),
             }.items()
         }
 
@@ -93,13 +104,15 @@ def compiled_steps(
                 for lane in range(lanes)
             ]
 
-        def step(i: Any, begin: Any, state: Any, losses: Any) -> Any:
+        def step(i: Any, begin: Any, state: LoopState, losses: Any) -> Any:
+            weights = state.optimizer.weights
+
             def one_pass(k: Any, total: Any, loss: Any) -> Any:
                 if with_losses:
                     loss += tf.add_n(
                         [
                             loss_sum(
-                                vector=state.weights,
+                                vector=weights,
                                 architecture=architecture,
                                 task=spec.task,
                                 **{name: lane[name] for name in _LOSS_INPUTS},
@@ -107,17 +120,17 @@ def compiled_steps(
                             for lane in parts_of(k)
                         ]
                     )
-                return k + 1, total + sum_of_pass(state.weights, parts_of(k)), loss
+                return k + 1, total + sum_of_pass(state, parts_of(k)), loss
 
             _, total, loss = tf.while_loop(
                 lambda k, *_: k < pass_ends[i],
                 one_pass,
-                (begin, tf.zeros_like(state.weights), tf.constant(0.0)),
+                (begin, tf.zeros([weights.shape[0] + adaptive]), tf.constant(0.0)),
             )
-            gradient = (total + noise_scale * noise[i]) / spec.expected_batch
-            state = apply_gradient(
-                state=state,
-                gradient=gradient,
+            released, clip_norm = release(total, state.clip_norm, noise[i])
+            optimizer = apply_gradient(
+                state=state.optimizer,
+                gradient=released / spec.expected_batch,
                 rate=rates[i],
                 step=done + tf.cast(i, tf.float32),
                 spec=spec,
@@ -126,14 +139,33 @@ def compiled_steps(
                 losses = tf.tensor_scatter_nd_update(
                     losses, [[i]], [loss / spec.expected_batch]
                 )
-            return i + 1, pass_ends[i], state, losses
+            return i + 1, pass_ends[i], LoopState(optimizer, clip_norm), losses
 
-        state = OptimizerState(weights, first, second, average)
         _, _, state, losses = tf.while_loop(
             lambda i, *_: i < steps,
             step,
             (tf.constant(0), tf.constant(0), state, tf.zeros_like(rates)),
         )
-        return (*state, losses)
+        return state, losses
 
     return run
+
+
+def _release(spec: TrainSpec, noise_multiplier: float | None) -> Any:
+    """A function of a step's sum, clip norm and standard normal noise: the noisy sum
+    of gradients, and the clip norm of the next step."""
+    if noise_multiplier is None:
+        return lambda total, clip_norm, noise: (total, clip_norm)
+    if spec.clip_quantile is None:
+        deviation = noise_multiplier * spec.clip_norm
+        return lambda total, clip_norm, noise: (total + deviation * noise, clip_norm)
+    shares = split(
+        noise_multiplier=noise_multiplier, expected_batch=spec.expected_batch
+    )
+
+    def adaptive(total: Any, clip_norm: Any, noise: Any) -> Any:
+        gradients = total[:-1] + shares.gradients * clip_norm * noise[:-1]
+        count = total[-1] + shares.counts * noise[-1]
+        return gradients, next_clip_norm(clip_norm, noisy_count=count, spec=spec, xp=tf)
+
+    return adaptive

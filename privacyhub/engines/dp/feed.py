@@ -27,8 +27,9 @@ class Chunk:
     A step's rows lie in one pass or more (see `sampling.Batches.padded`):
     features [passes, R, features], ids [passes, R, embeddings], feature_squares (each
     row's squared norm), target and row_weight [passes, R] with R = width * rows per
-    unit. pass_ends [S]: the pass before which
-    each step ends. noise [S, parameters], or [S, 1] without noise.
+    unit. drawn [passes, width]: 1 for a unit of the batch, 0 for padding; [passes, 0]
+    where nobody counts units. pass_ends [S]: the pass before which each step ends.
+    noise [S, noise columns], or [S, 1] without noise.
     """
 
     steps: int
@@ -37,6 +38,7 @@ class Chunk:
     ids: NDArray[np.int32]
     target: NDArray[np.float32]
     row_weight: NDArray[np.float32]
+    drawn: NDArray[np.float32]
     pass_ends: NDArray[np.int32]
     noise: NDArray[np.float32]
 
@@ -57,16 +59,18 @@ class Feed:
         sampler: PoissonSampler,
         row_weight: NDArray[np.float32],
         noise: NoiseSource | None,
-        parameters: int,
+        noise_columns: int,
         steps_a_chunk: int,
         width: int,
+        marks_units: bool,
     ) -> None:
         self._data = data
         self._target = target
         self._units = units
         self._sampler = sampler
         self._noise = noise
-        self._parameters = parameters
+        self._noise_columns = noise_columns
+        self._marks_units = marks_units
         self._steps = steps_a_chunk
         self._width = width
         # Room for the batches that need a second pass; grows when they are more.
@@ -119,7 +123,7 @@ class Feed:
             squares[spoiled] = 0
             target[spoiled] = 0
         noise = (
-            self._noise((self._steps, self._parameters))
+            self._noise((self._steps, self._noise_columns))
             if self._noise is not None
             else np.zeros((self._steps, 1), dtype=np.float32)
         )
@@ -130,6 +134,7 @@ class Feed:
             ids=self._data.ids[flat],
             target=target,
             row_weight=weight,
+            drawn=(drawn[:, : self._width * self._marks_units] >= 0).astype(np.float32),
             pass_ends=ends,
             noise=noise,
         )

@@ -31,6 +31,8 @@ class Guarantee:
     epsilon and delta: of everything that the training units paid for: DP statistics
     and training (and, when on other units, nothing else: metrics compose in parallel).
     filter_epsilon: what the ledger's Rényi filter certifies for the same events.
+    clip_norm: of the first step. clip_quantile: what it follows; None where it stays.
+    clipping: both in words.
     odds: how often an attacker with a 50% prior is right at most, delta aside.
     group_epsilons: epsilon for 2 and 5 units at the same delta; None where unbounded.
     """
@@ -47,6 +49,8 @@ class Guarantee:
     sampling_probability: float
     noise_multiplier: float
     clip_norm: float
+    clip_quantile: float | None
+    clipping: str
     steps: int
     declared_units: int
     max_rows_per_unit: int
@@ -107,6 +111,8 @@ def guarantee_of(
         sampling_probability=training.sampling_probability,
         noise_multiplier=training.noise_multiplier,
         clip_norm=spec.clip_norm,
+        clip_quantile=spec.clip_quantile,
+        clipping=_clipping(spec),
         steps=training.steps,
         declared_units=spec.units,
         max_rows_per_unit=spec.max_rows_per_unit,
@@ -115,3 +121,9 @@ def guarantee_of(
         column_sources=dict(column_sources or {}),
         not_covered=[*not_covered, *missing],
     )
+
+
+def _clipping(spec: TrainSpec) -> str:
+    if spec.clip_quantile is None:
+        return f"fixed at {spec.clip_norm:g}"
+    return f"adaptive, quantile {spec.clip_quantile:g}, from {spec.clip_norm:g}"

@@ -1,11 +1,19 @@
 """TensorFlow Privacy's own training, selectable as the reference implementation.
 
-`DPSequential` with its layer registry gets the same true Poisson batches as the
-engine. It adds its noise to a mean over the rows that it is given, so the loss is a
-sum (its noise then has the scale noise_multiplier * clip_norm, on the sum) and the
-optimizer divides by the expected batch. Rows are not padded: a padded row would be
-clipped and counted. Its noise comes from TensorFlow's generator, seeded here by the
-operating system.
+Both kinds get the same true Poisson batches as the engine, and noise from TensorFlow's
+generator, seeded here by the operating system.
+
+`DPSequential` (dpsequential), with its layer registry, adds its noise to a mean over
+the rows that it is given, so the loss is a sum (its noise then has the scale
+noise_multiplier * clip_norm, on the sum) and the optimizer divides by the expected
+batch.
+
+`DPKerasSGDOptimizer` and `DPKerasAdamOptimizer` (dpkeras) clip each row's gradient,
+add that noise to the sum and divide by the rows that they are given. The step takes
+that division back and divides by the expected batch.
+
+Rows are not padded, but for one row of weight 0 in an empty batch: its gradient is
+zero.
 
 For networks over features alone: no embeddings, class weights or several rows a unit.
 """
@@ -28,6 +36,10 @@ from tensorflow_privacy.privacy.fast_gradient_clipping import (  # noqa: E402
 from tensorflow_privacy.privacy.keras_models.dp_keras_model import (  # noqa: E402
     DPSequential,
 )
+from tensorflow_privacy.privacy.optimizers.dp_optimizer_keras import (  # noqa: E402
+    DPKerasAdamOptimizer,
+    DPKerasSGDOptimizer,
+)
 
 from privacyhub.engines.dp.checkpoint import (  # noqa: E402
     Checkpoint,
@@ -36,7 +48,7 @@ from privacyhub.engines.dp.checkpoint import (  # noqa: E402
 )
 from privacyhub.engines.dp.model import TrainedModel  # noqa: E402
 from privacyhub.engines.dp.sampling import PoissonSampler  # noqa: E402
-from privacyhub.engines.dp.spec import TrainSpec  # noqa: E402
+from privacyhub.engines.dp.spec import REFERENCES, TrainSpec  # noqa: E402
 from privacyhub.engines.prepare.encoding import EncodedTable  # noqa: E402
 
 
@@ -51,15 +63,22 @@ def keras_layers(*, features: int, spec: TrainSpec) -> list[Any]:
     ]
 
 
-def summed_loss(spec: TrainSpec) -> Any:
-    """The spec's loss as a sum over rows."""
+def _loss(spec: TrainSpec, *, reduction: str) -> Any:
+    """The spec's loss: "sum" over rows, or "none" for each row's own."""
     losses = tf.keras.losses
-    total = losses.Reduction.SUM
     if spec.task == "binary":
-        return losses.BinaryCrossentropy(from_logits=True, reduction=total)
+        return losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
     if spec.task == "multiclass":
-        return losses.SparseCategoricalCrossentropy(from_logits=True, reduction=total)
-    return losses.MeanSquaredError(reduction=total)
+        return losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction=reduction
+        )
+    return losses.MeanSquaredError(reduction=reduction)
+
+
+def _options(spec: TrainSpec) -> dict[str, float]:
+    """What the spec's optimizer is made with."""
+    options = {"learning_rate": spec.learning_rate}
+    return options | ({"momentum": spec.momentum} if spec.optimizer == "sgd" else {})
 
 
 def _optimizer(spec: TrainSpec) -> Any:
@@ -76,8 +95,7 @@ def _optimizer(spec: TrainSpec) -> Any:
             scaled = [(g / spec.expected_batch, v) for g, v in grads_and_vars]
             return super().apply_gradients(scaled, *args, **kwargs)
 
-    options = {"momentum": spec.momentum} if spec.optimizer == "sgd" else {}
-    return OfExpectedBatch(learning_rate=spec.learning_rate, **options)
+    return OfExpectedBatch(**_options(spec))
 
 
 def dp_sequential(*, features: int, spec: TrainSpec, noise_multiplier: float) -> Any:
@@ -89,11 +107,52 @@ def dp_sequential(*, features: int, spec: TrainSpec, noise_multiplier: float) ->
         layer_registry=layer_registry.make_default_layer_registry(),
         layers=keras_layers(features=features, spec=spec),
     )
-    model.compile(optimizer=_optimizer(spec), loss=summed_loss(spec))
+    model.compile(optimizer=_optimizer(spec), loss=_loss(spec, reduction="sum"))
     return model
 
 
-def train_dpsequential(
+class _DPKeras(tf.keras.Sequential):  # type: ignore[misc]
+    """A network whose step is that of a DP Keras optimizer, of the expected batch."""
+
+    def __init__(
+        self, *, spec: TrainSpec, noise_multiplier: float, layers: Any
+    ) -> None:
+        super().__init__(layers)
+        kinds = {"sgd": DPKerasSGDOptimizer, "adam": DPKerasAdamOptimizer}
+        self.compile(
+            optimizer=kinds[spec.optimizer](
+                l2_norm_clip=spec.clip_norm,
+                noise_multiplier=noise_multiplier,
+                num_microbatches=None,  # one a row
+                **_options(spec),
+            ),
+            loss=_loss(spec, reduction="none"),
+        )
+        self._expected_batch = spec.expected_batch
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        features, target, weight = data
+        with tf.GradientTape(persistent=True) as tape:
+            losses = self.loss(target, self(features, training=True)) * weight
+        means = self.optimizer._compute_gradients(
+            losses, self.trainable_variables, tape=tape
+        )
+        given = tf.cast(tf.shape(losses)[0], tf.float32)
+        share = given / self._expected_batch
+        self.optimizer.apply_gradients([(mean * share, v) for mean, v in means])
+        return {}
+
+
+def dp_keras(*, features: int, spec: TrainSpec, noise_multiplier: float) -> Any:
+    """The spec's network under `DPKerasSGDOptimizer` or `DPKerasAdamOptimizer`."""
+    layers = keras_layers(features=features, spec=spec)
+    return _DPKeras(spec=spec, noise_multiplier=noise_multiplier, layers=layers)
+
+
+_NETWORKS = {"dpsequential": dp_sequential, "dpkeras": dp_keras}
+
+
+def train_reference(
     data: EncodedTable,
     *,
     spec: TrainSpec,
@@ -105,20 +164,26 @@ def train_dpsequential(
     on_checkpoint: OnCheckpoint | None = None,
     steps_limit: int | None = None,
 ) -> TrainedModel:
-    """Train with `DPSequential`, with the arguments of `training.train`.
+    """Train with the spec's reference, with the arguments of `training.train`.
 
     Raises ValueError, before the first block, for what it does not cover. The rows
     must be finite: it does not leave out others.
     """
+    if spec.implementation == "engine":
+        raise ValueError("Use training.train for this implementation.")
+    name = REFERENCES[spec.implementation]
     if data.target is None or data.rows == 0:
         raise ValueError("The table has no rows or no encoded target.")
     if data.ids.shape[1] or data.units is not None or spec.class_weights is not None:
         raise ValueError(
-            "DPSequential is offered for networks without embeddings, class weights "
-            "or units of several rows."
+            f"{name} is offered for networks without embeddings, class weights or "
+            "units of several rows."
         )
-    if spec.ema or spec.schedule != "constant":
-        raise ValueError("DPSequential has neither averaged weights nor a schedule.")
+    if spec.ema or spec.schedule != "constant" or spec.clip_quantile is not None:
+        raise ValueError(
+            f"{name} has neither averaged weights, a schedule nor an adaptive clip "
+            "norm."
+        )
     finite = np.isfinite(data.features).all(axis=1) & np.isfinite(data.target)
     features = np.where(finite[:, None], data.features, 0)
     target = np.where(finite, data.target, 0)
@@ -126,7 +191,7 @@ def train_dpsequential(
         units=data.rows, sampling_probability=spec.sampling_probability
     )
     tf.random.set_seed(secrets.randbits(63))
-    network = dp_sequential(
+    network = _NETWORKS[spec.implementation](
         features=features.shape[1], spec=spec, noise_multiplier=noise_multiplier
     )
     signature = [
@@ -170,8 +235,13 @@ def train_dpsequential(
 
 def _state(network: Any) -> dict[str, Any]:
     """The variables of the network and of its optimizer, by a name of their place."""
-    network.optimizer.build(network.trainable_variables)
-    variables = [*network.variables, *network.optimizer.variables]
+    optimizer = network.optimizer
+    if isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer):
+        optimizer._create_all_weights(network.trainable_variables)
+        variables = [*network.variables, *optimizer.weights]
+    else:
+        optimizer.build(network.trainable_variables)
+        variables = [*network.variables, *optimizer.variables]
     return {f"variable_{place}": v for place, v in enumerate(variables)}
 
 

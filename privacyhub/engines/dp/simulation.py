@@ -2,9 +2,10 @@
 
 For a page that shows a privacy-utility curve before anything is read: the rows are
 drawn from the declared domains alone, the labels from a known linear rule, and the
-training is the run's own (sampling, clipping, noise on the sum, momentum or Adam,
-schedule, averaged weights), for a linear model in numpy. What it tells is how the
-noise weighs against this many units and inputs, not how hard the real question is.
+training is the run's own (sampling, clipping, fixed or adaptive, noise on the sum,
+momentum or Adam, schedule, averaged weights), for a linear model in numpy. What it
+tells is how the noise weighs against this many units and inputs, not how hard the real
+question is.
 
 Many runs train at once, as the columns of one weight matrix [inputs, runs].
 """
@@ -18,6 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from privacyhub.engines.dp.adaptive import Split, next_clip_norm, split
 from privacyhub.engines.dp.spec import TrainSpec
 from privacyhub.engines.prepare.encoding import MAX_ONE_HOT, ColumnSpec, Encoder
 
@@ -178,7 +180,8 @@ def _train(
     shape = (features.shape[1], len(noise))
     weights, first, second, average = (np.zeros(shape, np.float32) for _ in range(4))
     norms = np.sqrt((features**2).sum(axis=1))
-    deviation = noise * np.float32(spec.clip_norm / spec.expected_batch)
+    clip_norm = np.full(len(noise), spec.clip_norm, np.float32)
+    of_gradients, of_counts = _deviations(noise, spec=spec)
     for step in range(spec.steps):
         rows = generator.integers(0, len(features), batch_rows)
         batch = features[rows]
@@ -188,9 +191,15 @@ def _train(
         else:
             errors = 1 / (1 + np.exp(-np.clip(answers, -60, 60))) - truth[rows, None]
         lengths = np.abs(errors) * norms[rows, None]
-        kept = np.minimum(1, spec.clip_norm / np.maximum(lengths, _TINY))
+        kept = np.minimum(1, clip_norm / np.maximum(lengths, _TINY))
         gradient = batch.T @ (errors * kept) / batch_rows
+        deviation = of_gradients * clip_norm / spec.expected_batch
         gradient += generator.standard_normal(shape, dtype=np.float32) * deviation
+        if spec.clip_quantile is not None:
+            within = (lengths <= clip_norm).mean(axis=0) - np.float32(0.5)
+            count = spec.expected_batch * within
+            count += generator.standard_normal(len(noise), np.float32) * of_counts
+            clip_norm = next_clip_norm(clip_norm, noisy_count=count, spec=spec, xp=np)
         rate = spec.learning_rate_at(step)
         if spec.optimizer == "adam":
             first = _BETA_1 * first + (1 - _BETA_1) * gradient
@@ -204,6 +213,20 @@ def _train(
             weights = weights - rate * first
         average = spec.ema * average + (1 - spec.ema) * weights
     return average / (1 - spec.ema**spec.steps) if spec.ema else weights
+
+
+def _deviations(noise: Floats, *, spec: TrainSpec) -> tuple[Floats, Floats]:
+    """Of the noise on the gradients, in clip norms, and on the count: each [runs]."""
+    if spec.clip_quantile is None:
+        return noise, np.zeros_like(noise)
+    shares = [
+        split(noise_multiplier=float(one), expected_batch=spec.expected_batch)
+        if one
+        else Split(0.0, 0.0)
+        for one in noise
+    ]
+    gradients, counts = np.array(shares, dtype=np.float32).T
+    return gradients, counts
 
 
 def _auc(scores: Floats, truth: Floats) -> NDArray[np.float64]:

@@ -24,10 +24,16 @@ from privacyhub.engines.dp.architecture import (
 
 MAX_STEPS = 1_000_000
 BLOCKS = 20  # of a run
+MOST_FIRST_CLIP = 1e6  # of an adaptive clip norm, and one over the least
 
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "linear", "cosine"]
-Implementation = Literal["engine", "dpsequential"]
+Implementation = Literal["engine", "dpsequential", "dpkeras"]
+# The loops that are TensorFlow Privacy's own, for a sentence.
+REFERENCES = {
+    "dpsequential": "TensorFlow Privacy's DPSequential",
+    "dpkeras": "TensorFlow Privacy's DP Keras optimizer",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +45,13 @@ class TrainSpec:
     expected_batch: units a step on average; q = expected_batch / units.
     epochs: expected passes over the data; steps = epochs / q.
     clip_norm: the largest L2 norm of one unit's gradient.
+    clip_quantile: where set, the clip norm follows this quantile of the units' gradient
+        norms from `clip_norm` on (see `adaptive`); None keeps it fixed.
     max_rows_per_unit: how many rows of one unit take part.
     class_weights: weight of each class in the loss (declared, not read from data).
     ema: decay of the averaged weights that become the model; 0 keeps the last ones.
-    implementation: the engine's own loop, or TensorFlow Privacy's DPSequential as the
-        reference.
+    implementation: the engine's own loop, or one of TensorFlow Privacy's as the
+        reference (see `reference`).
     seed: of the initial weights only. Sampling and noise never take a seed.
     """
 
@@ -56,6 +64,7 @@ class TrainSpec:
     activation: Activation = "tanh"
     embedding_width: int = 8
     clip_norm: float = 1.0
+    clip_quantile: float | None = None
     learning_rate: float = 0.01
     optimizer: Optimizer = "adam"
     momentum: float = 0.9
@@ -96,6 +105,16 @@ class TrainSpec:
         )
         _require(1 <= self.embedding_width <= 256, "Embeddings have 1 to 256 numbers.")
         _require(_positive(self.clip_norm), "The clip norm must be positive.")
+        if self.clip_quantile is not None:
+            _require(
+                0 < self.clip_quantile < 1,
+                "The quantile of an adaptive clip norm lies between 0 and 1.",
+            )
+            _require(
+                1 / MOST_FIRST_CLIP <= self.clip_norm <= MOST_FIRST_CLIP,
+                f"An adaptive clip norm starts between {1 / MOST_FIRST_CLIP:g} and "
+                f"{MOST_FIRST_CLIP:,.0f}.",
+            )
         _require(_positive(self.learning_rate), "The learning rate must be positive.")
         _require(
             self.optimizer in get_args(Optimizer), "The optimizer must be sgd or adam."
@@ -109,7 +128,7 @@ class TrainSpec:
         _require(self.max_rows_per_unit >= 1, "A unit contributes at least one row.")
         _require(
             self.implementation in get_args(Implementation),
-            "The implementation must be engine or dpsequential.",
+            "The implementation must be engine, dpsequential or dpkeras.",
         )
         if self.class_weights is not None:
             _require(self.task != "regression", "A regression has no class weights.")

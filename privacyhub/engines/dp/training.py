@@ -3,7 +3,8 @@
 Each step takes the sum of the clipped gradients of a Poisson batch, adds normal noise
 with standard deviation noise_multiplier * clip_norm to that sum, and divides by the
 expected batch, never by the drawn one (Abadi et al., arXiv 1607.00133). Empty batches
-get noise like any other. Many steps run in one call of one compiled function.
+get noise like any other. An adaptive clip norm takes a second noisy sum (`adaptive`).
+Many steps run in one call of one compiled function.
 
 Write-ahead: `on_block` is called before each block of steps runs, so that the caller
 can charge it; when it raises, no step of the block has run.
@@ -24,7 +25,7 @@ from privacyhub.engines.dp.checkpoint import (
     OnCheckpoint,
     read_checkpoint,
 )
-from privacyhub.engines.dp.compiled import compiled_steps, lanes_of
+from privacyhub.engines.dp.compiled import LoopState, compiled_steps, lanes_of
 from privacyhub.engines.dp.feed import Chunk, Feed
 from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.engines.dp.noise import NoiseSource, entropy_noise
@@ -42,6 +43,7 @@ from privacyhub.engines.prepare.encoding import EncodedTable
 _MAX_STEPS_A_CALL = 64
 _MAX_CHUNK_BYTES = 24_000_000
 _LOSSES = "losses"  # of a checkpoint; empty with privacy
+_CLIP_NORM = "clip_norm"  # of a checkpoint, where it is adaptive
 
 OnBlock = Callable[[int, int], None]
 Progress = Callable[[int, int], None]
@@ -72,8 +74,8 @@ def train(
     """
     if not math.isfinite(noise_multiplier) or noise_multiplier <= 0:
         raise ValueError("The noise multiplier must be a positive finite number.")
-    if spec.implementation == "dpsequential":
-        raise ValueError("Use reference.train_dpsequential for this implementation.")
+    if spec.implementation != "engine":
+        raise ValueError("Use reference.train_reference for this implementation.")
     units = units_of(data, spec=spec)
     sampler = PoissonSampler(
         units=units.units, sampling_probability=spec.sampling_probability
@@ -84,8 +86,7 @@ def train(
         units=units,
         sampler=sampler,
         noise=noise_source or entropy_noise(),
-        noise_scale=noise_multiplier * spec.clip_norm,
-        clip_norm=spec.clip_norm,
+        noise_multiplier=noise_multiplier,
     )
     model = loop.run(
         on_block=on_block,
@@ -113,8 +114,11 @@ def train_plain(
 ) -> TrainedModel:
     """Train the same network without clipping and noise: no guarantee at all.
 
-    The model's `losses` hold the mean loss of each step.
+    The model's `losses` hold the mean loss of each step. Raises ValueError for an
+    adaptive clip norm: nothing is clipped.
     """
+    if spec.clip_quantile is not None:
+        raise ValueError("Without privacy there is no clip norm to adapt.")
     units = units_of(data, spec=spec)
     loop = _Loop(
         data=data,
@@ -124,8 +128,7 @@ def train_plain(
             units=units.units, sampling_probability=spec.sampling_probability
         ),
         noise=None,
-        noise_scale=0.0,
-        clip_norm=math.inf,
+        noise_multiplier=None,
     )
     return loop.run(
         on_block=lambda start, steps: None,
@@ -163,14 +166,14 @@ class _Loop:
         units: UnitRows,
         sampler: PoissonSampler,
         noise: NoiseSource | None,
-        noise_scale: float,
-        clip_norm: float,
+        noise_multiplier: float | None,
     ) -> None:
         self._data = data
         self._spec = spec
         self._architecture = spec.architecture(
             features=data.features.shape[1], category_sizes=data.category_sizes
         )
+        self._adaptive = spec.clip_quantile is not None
         self._block = spec.block
         row_bytes = 4 * (data.features.shape[1] + data.ids.shape[1] + 3)
         lanes = lanes_of(sampler)
@@ -189,18 +192,17 @@ class _Loop:
             sampler=sampler,
             row_weight=_row_weights(target, spec=spec),
             noise=noise,
-            parameters=self._architecture.parameters,
+            noise_columns=self._architecture.parameters + self._adaptive,
             steps_a_chunk=self._steps_a_call,
             width=width,
+            marks_units=self._adaptive,
         )
         self._run_steps = compiled_steps(
             architecture=self._architecture,
             spec=spec,
             rows_per_unit=units.max_rows,
             lanes=lanes,
-            clip_norm=clip_norm,
-            noise_scale=noise_scale,
-            with_losses=noise is None,
+            noise_multiplier=noise_multiplier,
         )
 
     def run(
@@ -243,13 +245,14 @@ class _Loop:
                     losses.extend(chunk_losses)
                     done += chunk.steps
                 if on_checkpoint is not None:
-                    on_checkpoint(done, _checkpoint(state, step=done, losses=losses))
+                    content = self._checkpoint(state, step=done, losses=losses)
+                    on_checkpoint(done, content)
                 progress(done, spec.steps)
         finally:
             chunks.close()
         return TrainedModel(
             architecture=self._architecture,
-            weights=self._model_weights(state, done),
+            weights=self._model_weights(state.optimizer, done),
             spec=spec,
             encoder=self._data.encoder,
             steps_run=done - start,
@@ -258,21 +261,35 @@ class _Loop:
 
     def _initial_state(
         self, resume_from: bytes | None
-    ) -> tuple[OptimizerState, int, list[float]]:
+    ) -> tuple[LoopState, int, list[float]]:
         parameters = self._architecture.parameters
+        clip_norm = tf.constant(self._spec.clip_norm, tf.float32)
         if resume_from is not None:
-            shapes = dict.fromkeys(OptimizerState._fields, (parameters,))
-            found = read_checkpoint(resume_from, shapes=shapes | {_LOSSES: None})
-            arrays = {name: tf.constant(found.arrays[name]) for name in shapes}
+            of_optimizer = dict.fromkeys(OptimizerState._fields, (parameters,))
+            shapes: dict[str, tuple[int, ...] | None] = {**of_optimizer, _LOSSES: None}
+            if self._adaptive:
+                shapes[_CLIP_NORM] = ()
+            found = read_checkpoint(resume_from, shapes=shapes)
+            arrays = {name: tf.constant(found.arrays[name]) for name in of_optimizer}
+            if self._adaptive:
+                clip_norm = tf.constant(found.arrays[_CLIP_NORM])
             losses = found.arrays[_LOSSES].tolist()
-            return OptimizerState(**arrays), found.step, losses
+            return LoopState(OptimizerState(**arrays), clip_norm), found.step, losses
         zeros = tf.zeros([parameters], tf.float32)
         weights = tf.constant(self._architecture.initial_vector(seed=self._spec.seed))
-        return OptimizerState(weights, zeros, zeros, zeros), 0, []
+        state = OptimizerState(weights, zeros, zeros, zeros)
+        return LoopState(state, clip_norm), 0, []
+
+    def _checkpoint(self, state: LoopState, *, step: int, losses: list[float]) -> bytes:
+        arrays = {n: array.numpy() for n, array in state.optimizer._asdict().items()}
+        arrays[_LOSSES] = np.array(losses, dtype=np.float32)
+        if self._adaptive:
+            arrays[_CLIP_NORM] = state.clip_norm.numpy()
+        return Checkpoint(step=step, arrays=arrays).to_bytes()
 
     def _call(
-        self, state: OptimizerState, chunk: Chunk, done: int
-    ) -> tuple[OptimizerState, list[float]]:
+        self, state: LoopState, chunk: Chunk, done: int
+    ) -> tuple[LoopState, list[float]]:
         rates = np.array(
             [
                 self._spec.learning_rate_at(min(done + i, self._spec.steps))
@@ -280,8 +297,8 @@ class _Loop:
             ],
             dtype=np.float32,
         )
-        *arrays, losses = self._run_steps(
-            *state,
+        state, losses = self._run_steps(
+            state,
             tf.constant(chunk.steps, tf.int32),
             tf.constant(float(done), tf.float32),
             tf.convert_to_tensor(rates),
@@ -290,10 +307,11 @@ class _Loop:
             tf.convert_to_tensor(chunk.ids),
             tf.convert_to_tensor(chunk.target),
             tf.convert_to_tensor(chunk.row_weight),
+            tf.convert_to_tensor(chunk.drawn),
             tf.convert_to_tensor(chunk.pass_ends),
             tf.convert_to_tensor(chunk.noise),
         )
-        return OptimizerState(*arrays), losses.numpy()[: chunk.steps].tolist()
+        return state, losses.numpy()[: chunk.steps].tolist()
 
     def _model_weights(
         self, state: OptimizerState, done: int
@@ -319,9 +337,3 @@ def _row_weights(
     weights = np.asarray(spec.class_weights, dtype=np.float32)
     codes = np.where(np.isfinite(target), target, 0).astype(np.int64)
     return weights[np.clip(codes, 0, spec.classes - 1)]
-
-
-def _checkpoint(state: OptimizerState, *, step: int, losses: list[float]) -> bytes:
-    arrays = {name: array.numpy() for name, array in state._asdict().items()}
-    arrays[_LOSSES] = np.array(losses, dtype=np.float32)
-    return Checkpoint(step=step, arrays=arrays).to_bytes()

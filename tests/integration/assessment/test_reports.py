@@ -81,6 +81,20 @@ def test_what_is_not_measured_says_so(model_version: Any, steward: Any) -> None:
         assert fields[key]["value"] != "not known", key
 
 
+def test_adaptive_clip_norm_is_reported_with_its_mechanism(
+    model_version: Any, steward: Any
+) -> None:
+    fixed = _fields(reports.create(by=steward, model_version=model_version))
+    assert fixed["clip_norm"]["value"] == "1"
+    assert "count" not in fixed["mechanism"]["value"]
+    words = "adaptive, quantile 0.5, from 1"
+    model_version.guarantee |= {"clip_quantile": 0.5, "clipping": words}
+    model_version.save(update_fields=["guarantee"])
+    told = _fields(reports.create(by=steward, model_version=model_version))
+    assert told["clip_norm"]["value"] == words
+    assert "count of the gradients within the clip norm" in told["mechanism"]["value"]
+
+
 def test_epsilon_is_the_larger_side_of_the_coin(
     model_version: Any, steward: Any
 ) -> None:

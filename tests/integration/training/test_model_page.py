@@ -45,6 +45,26 @@ def test_model_of_an_anonymized_version_says_whom_it_does_not_protect(
     assert upload.model_version.guarantee["covered"]
 
 
+def test_adaptive_clip_norm_is_told(
+    submit: Callable[..., Any],
+    run_jobs: Callable[[], None],
+    quick_engine: Any,
+    steward: Any,
+    client_for: Callable[[Any], Any],
+) -> None:
+    adaptive = submit(settings={"clip_quantile": 0.5, "clip_norm": 0.25})
+    run_jobs()
+    page = page_of(adaptive.model_version, client_for(steward))
+    assert "Adaptive, quantile 0.5, from 0.25" in page
+    assert "of clipped gradients" in page
+    fixed = submit(epsilon="0.5", settings={"clip_norm": 0.25})
+    run_jobs()
+    assert fixed.model_version.guarantee["clipping"] == "fixed at 0.25"
+    page = page_of(fixed.model_version, client_for(steward))
+    assert "on sums clipped to 0.25" in page
+    assert "Adaptive" not in page
+
+
 def test_groups_of_two_and_five_are_told_with_their_epsilon(
     model_version: Any, steward: Any, client_for: Callable[[Any], Any]
 ) -> None:

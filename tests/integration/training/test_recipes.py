@@ -50,6 +50,15 @@ def priced(version: Any, asked: dict[str, Any]) -> Any:
         ({"settings": {"expected_batch": 100_000}}, "settings"),
         ({"settings": {"hidden": [{"type": "batch_normalization"}]}}, "settings"),
         ({"settings": {"clip_norm": -1}}, "settings"),
+        ({"settings": {"clip_quantile": 1}}, "settings"),
+        ({"settings": {"clip_quantile": "half"}}, "settings"),
+        ({"settings": {"clip_quantile": 0.5, "clip_norm": 1e9}}, "settings"),
+        ({"settings": {"clip_quantile": 0.5}, "privacy": "none"}, "settings"),
+        (
+            {"settings": {"implementation": "dpkeras"}, "privacy": "none"},
+            "implementation",
+        ),
+        ({"settings": {"implementation": []}}, "settings"),
         ({"settings": {"seed": 1}}, "unknown_setting"),
     ],
 )
@@ -83,6 +92,24 @@ def test_bad_request_is_refused_and_nothing_is_held(
             {"settings": {"implementation": "dpsequential", "class_weights": [1, 2]}},
             "class_weights",
         ),
+        (
+            {"settings": {"implementation": "dpsequential", "clip_quantile": 0.5}},
+            "clip_quantile",
+        ),
+        ({"settings": {"implementation": "dpkeras", "ema": 0.9}}, "ema"),
+        # One row's gradient has four million numbers.
+        (
+            {
+                "features": ["creatinine", "sodium"],
+                "settings": {"implementation": "dpkeras", "hidden": [2048, 2048]},
+            },
+            "expected_batch",
+        ),
+        (
+            {"settings": {"implementation": "dpkeras", "clip_quantile": 0.5}},
+            "clip_quantile",
+        ),
+        ({"settings": {"clip_quantile": 0.5}, "privacy": "none"}, "clip_quantile"),
     ],
 )
 def test_network_that_statistics_could_make_too_large_is_refused(
@@ -94,9 +121,10 @@ def test_network_that_statistics_could_make_too_large_is_refused(
     assert not Reservation.objects.exists()
 
 
+@pytest.mark.parametrize("implementation", ["dpsequential", "dpkeras"])
 @pytest.mark.parametrize(("values", "fits"), [(64, True), (65, False)])
-def test_dpsequential_is_for_declared_domains_that_need_no_embedding(
-    register_version: Any, steward: Any, values: int, fits: bool
+def test_reference_is_for_declared_domains_that_need_no_embedding(
+    register_version: Any, steward: Any, values: int, fits: bool, implementation: str
 ) -> None:
     names = [f"job {k}" for k in range(values)]
     datasets.set_columns(
@@ -106,7 +134,7 @@ def test_dpsequential_is_for_declared_domains_that_need_no_embedding(
     )
     asked = {
         "features": ["occupation", "creatinine"],
-        "settings": {"implementation": "dpsequential"},
+        "settings": {"implementation": implementation},
     }
     if fits:
         assert priced(register_version, asked).plan.spec.implementation

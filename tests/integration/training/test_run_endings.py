@@ -98,7 +98,7 @@ def test_poison_row_ends_like_a_clean_one(
         assert end == ends["clean"], spoil
 
 
-@pytest.mark.parametrize("implementation", ["engine", "dpsequential"])
+@pytest.mark.parametrize("implementation", ["engine", "dpsequential", "dpkeras"])
 def test_training_side_without_a_unit_trains_on_noise(
     implementation: str,
     ended: Callable[..., Any],

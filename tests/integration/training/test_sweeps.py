@@ -54,6 +54,15 @@ def test_sweep_costs_more_than_its_largest_run_and_less_than_the_sum(
     assert quote.fits
 
 
+def test_run_without_privacy_leaves_out_what_needs_privacy(
+    quoted: Callable[..., Any],
+) -> None:
+    settings = {"clip_quantile": 0.5, "hidden": [4]}
+    private, bare = quoted("1", with_bare=True, settings=settings)
+    assert private.settings == settings
+    assert bare.settings == {"hidden": [4]}
+
+
 def test_sweep_makes_versions_and_shows_what_each_reached(
     register_version: Any,
     steward: Any,

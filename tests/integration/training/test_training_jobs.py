@@ -66,13 +66,27 @@ def test_training_by_the_engine_costs_what_was_planned(
     assert assessment.released["noise_deviation"] > 0
 
 
-def test_training_by_dpsequential_costs_what_was_planned(
-    submit: Callable[..., Any], run_jobs: RUN, register_version: Any
+@pytest.mark.parametrize(
+    ("chosen", "key", "told_as"),
+    [
+        ({"implementation": "dpsequential"}, "loop", "DPSequential"),
+        ({"implementation": "dpkeras"}, "loop", "DP Keras"),
+        (
+            {"clip_quantile": 0.5, "clip_norm": 0.2},
+            "clipping",
+            "adaptive, quantile 0.5, from 0.2",
+        ),
+    ],
+)
+def test_other_ways_to_train_cost_what_was_planned(
+    submit: Callable[..., Any],
+    run_jobs: RUN,
+    register_version: Any,
+    chosen: dict[str, Any],
+    key: str,
+    told_as: str,
 ) -> None:
-    run = submit(
-        features=["creatinine", "sodium"],
-        settings={"implementation": "dpsequential", "epochs": 2},
-    )
+    run = submit(features=["creatinine", "sodium"], settings={**chosen, "epochs": 2})
     run_jobs()
     run.job.refresh_from_db()
     assert run.job.state == "succeeded", run.job.trace or run.job.message
@@ -80,17 +94,23 @@ def test_training_by_dpsequential_costs_what_was_planned(
     held = Reservation.objects.get(run_id=run.job_id)
     assert [int(v) for v in held.vector] == list(charged(account, run.job))
     told = run.model_version.guarantee
-    assert "DPSequential" in told["loop"]
+    assert told_as in told[key]
     assert told["epsilon_accounted"] <= 1
 
 
-def test_dpsequential_without_privacy_is_refused(submit: Callable[..., Any]) -> None:
-    with pytest.raises(DataError, match="DPSequential"):
-        submit(
-            privacy="none",
-            reason="to compare with privacy",
-            settings={"implementation": "dpsequential"},
-        )
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"implementation": "dpsequential"}, "DPSequential"),
+        ({"implementation": "dpkeras"}, "DP Keras"),
+        ({"clip_quantile": 0.5}, "nothing is clipped"),
+    ],
+)
+def test_what_needs_privacy_is_refused_without(
+    submit: Callable[..., Any], chosen: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        submit(privacy="none", reason="to compare with privacy", settings=chosen)
 
 
 def test_refused_charge_runs_no_step(

@@ -86,6 +86,8 @@ def test_bad_settings_are_told_at_their_field(
         ("class_weights", "1 x", "separated by blanks"),
         ("ema", "1", r"\[0, 1\)"),
         ("clip_norm", "-1", "must be positive"),
+        ("clip_quantile", "2", "between 0 and 1"),
+        ("clip_quantile", "0,5", "follow a point"),
         ("search_learning_rate", "-1", "cannot be"),
         ("metrics_epsilon", "0", "above 0"),
     ):
@@ -119,6 +121,7 @@ def test_declared_architecture_and_settings_reach_the_plan(
             "schedule": "cosine",
             "ema": "0",
             "learning_rate": "0.01",
+            "clip_quantile": "0.5",
         },
     )
     client.post(address(4))
@@ -126,6 +129,23 @@ def test_declared_architecture_and_settings_reach_the_plan(
     assert (spec["hidden"], spec["activation"]) == ([16, 8], "relu")
     assert spec["class_weights"] == [1, 4]
     assert (spec["optimizer"], spec["schedule"], spec["ema"]) == ("adam", "cosine", 0)
+    assert spec["clip_quantile"] == 0.5
+
+
+def test_reference_optimizer_is_chosen_on_the_page(
+    steward: Any, client_for: Callable[[Any], Any], address: Callable[[int], str]
+) -> None:
+    client = client_for(steward)
+    client.post(address(1), {"features": ["creatinine", "sodium"]})
+    client.post(address(2), TARGET)
+    page = client.get(address(3)).content.decode()
+    assert "DP Keras optimizer" in page
+    adaptive = {"implementation": "dpkeras", "clip_quantile": "0.5"}
+    refused = client.post(address(3), PRIVACY | adaptive)
+    assert "fixed norm" in refused.context["form"].errors["clip_quantile"][0]
+    client.post(address(3), PRIVACY | {"implementation": "dpkeras"})
+    client.post(address(4))
+    assert TrainingRun.objects.get().plan["spec"]["implementation"] == "dpkeras"
 
 
 def test_search_over_settings_is_priced_before_it_starts(

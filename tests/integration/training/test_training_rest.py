@@ -48,6 +48,26 @@ def test_price_then_training_then_model(
     )
 
 
+def test_ways_to_train_reach_the_plan_at_the_same_price(
+    register_version: Any, steward: Any, api_for: Callable[[Any], Any]
+) -> None:
+    api = api_for(steward)
+    prices = []
+    for settings in (
+        {},
+        {"clip_quantile": 0.25, "clip_norm": 2},
+        {"implementation": "dpkeras"},
+    ):
+        features = {"features": ["creatinine", "sodium"], "settings": settings}
+        asked = body(register_version, epsilon="0.5", **features)
+        answer = api.post(reverse("api:training_price"), asked)
+        prices.append(answer.json()["prices"])
+        made = api.post(reverse("api:trainings"), asked).json()
+        spec = TrainingRun.objects.get(pk=made["training"]).plan["spec"]
+        assert settings.items() <= spec.items()
+    assert prices[0] == prices[1] == prices[2]
+
+
 def test_same_idempotency_key_reserves_once(
     register_version: Any, steward: Any, api_for: Callable[[Any], Any]
 ) -> None:
@@ -71,6 +91,7 @@ def test_refusals_are_problems(
         ({"target": "gone"}, 409, "no_column"),
         ({"privacy": "none"}, 400, "no_reason"),
         ({"settings": {"expected_batch": 1000}}, 400, "settings"),
+        ({"settings": {"clip_quantile": 0}}, 400, "settings"),
     ):
         answer = api.post(reverse("api:trainings"), body(register_version, **more))
         assert answer.headers["Content-Type"] == "application/problem+json"

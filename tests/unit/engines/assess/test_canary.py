@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,18 +14,19 @@ from privacyhub.engines.assess.canary import (  # noqa: E402
     canary_audit,
     gaussian_lower_bound,
 )
-from privacyhub.engines.dp import compiled, training  # noqa: E402
+from privacyhub.engines.dp import compiled, reference, training  # noqa: E402
 from privacyhub.engines.dp.clipping import clipped_sum  # noqa: E402
 from privacyhub.engines.dp.noise import entropy_noise  # noqa: E402
+from privacyhub.engines.dp.spec import REFERENCES  # noqa: E402
 
 NOISE, STEPS = 3.0, 4
 
 
-def audit(noise_source=None) -> CanaryAudit:
+def audit(noise_source=None, **settings) -> CanaryAudit:
     return canary_audit(
         lambda data, spec, noise: training.train(
             data,
-            spec=spec,
+            spec=replace(spec, **settings),
             noise_multiplier=noise,
             on_block=lambda start, steps: None,
             noise_source=noise_source,
@@ -43,6 +46,18 @@ def test_build_is_consistent_and_the_bound_means_something() -> None:
 def test_half_the_noise_is_caught() -> None:
     full = entropy_noise()
     result = audit(noise_source=lambda shape: 0.5 * full(shape))
+    assert not result.consistent, result
+
+
+def test_adaptive_clip_norm_is_consistent_and_the_bound_means_something() -> None:
+    result = audit(clip_quantile=0.5)
+    assert result.consistent, result
+    assert 0.2 * result.claimed_epsilon < result.epsilon_lower
+
+
+def test_half_the_noise_beside_an_adaptive_clip_norm_is_caught() -> None:
+    full = entropy_noise()
+    result = audit(lambda shape: 0.5 * full(shape), clip_quantile=0.5)
     assert not result.consistent, result
 
 
@@ -67,6 +82,32 @@ def test_mean_of_the_realised_batch_is_caught(monkeypatch) -> None:
     monkeypatch.setattr(compiled, "clipped_sum", over_realised)
     result = audit()
     assert not result.consistent, result
+
+
+@pytest.mark.parametrize("implementation", list(REFERENCES))
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_references_are_audited_too(monkeypatch, implementation, share) -> None:
+    """With the whole noise the claim stands; with half of it, it does not."""
+    dense = tf.keras.layers.Dense
+
+    def from_zero(*, features, spec):
+        # A random start would hide the canaries' marks.
+        return [tf.keras.Input([features]), dense(1, kernel_initializer="zeros")]
+
+    monkeypatch.setattr(reference, "keras_layers", from_zero)
+
+    def trainer(data, spec, noise):
+        model = reference.train_reference(
+            data,
+            spec=replace(spec, implementation=implementation),
+            noise_multiplier=share * noise,
+            on_block=lambda start, steps: None,
+        )
+        return replace(model, event=replace(model.event, noise_multiplier=noise))
+
+    result = canary_audit(trainer, noise_multiplier=NOISE, steps=STEPS, delta=1e-5)
+    assert result.consistent == (share == 1), result
+    assert 0.2 * result.claimed_epsilon < result.epsilon_lower
 
 
 def test_bound_of_known_gaussians_is_below_their_distance() -> None:

@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from privacyhub.engines.dp.spec import TrainSpec
+from privacyhub.engines.dp.spec import REFERENCES, TrainSpec
 from privacyhub.engines.prepare.encoding import bare_table
 
 pytest.importorskip("tensorflow_privacy")
+tf = pytest.importorskip("tensorflow")
 
-from privacyhub.engines.dp.reference import train_dpsequential  # noqa: E402
+from privacyhub.engines.dp.reference import (  # noqa: E402
+    dp_keras,
+    dp_sequential,
+    train_reference,
+)
 from privacyhub.engines.dp.training import train  # noqa: E402
 
 SPEC = TrainSpec(
@@ -25,18 +30,21 @@ SPEC = TrainSpec(
     learning_rate=1.0,
     implementation="dpsequential",
 )
+NETWORKS = {"dpsequential": dp_sequential, "dpkeras": dp_keras}
+each = pytest.mark.parametrize("implementation", list(REFERENCES))
 
 
 def run(data, spec=SPEC, noise: float = 1.0):
-    return train_dpsequential(
+    return train_reference(
         data, spec=spec, noise_multiplier=noise, on_block=lambda start, steps: None
     )
 
 
-def test_reference_noise_is_on_the_sum_over_the_expected_batch() -> None:
+@each
+def test_reference_noise_is_on_the_sum_over_the_expected_batch(implementation) -> None:
     # Without signal the weights move by noise alone, like the engine's.
     data = bare_table(np.full((600, 300), np.nan), np.ones(600))
-    model = run(data, replace(SPEC, hidden=()), noise=2.0)
+    model = run(data, replace(SPEC, implementation=implementation), noise=2.0)
     kernel = model.weights["dense_0/kernel"].ravel()
     start_spread = 6 / 301 / 3  # Keras's Glorot-uniform start
     noise_spread = SPEC.steps * (2.0 / SPEC.expected_batch) ** 2
@@ -46,11 +54,109 @@ def test_reference_noise_is_on_the_sum_over_the_expected_batch() -> None:
     assert stats.norm.sf(abs(bias) / math.sqrt(noise_spread)) > 1e-6
 
 
-def test_reference_learns_like_the_engine() -> None:
+@each
+@pytest.mark.parametrize("given", [1, 7, 90])
+def test_noise_of_a_step_does_not_know_how_many_rows_were_drawn(
+    implementation, given
+) -> None:
+    """Rows of weight 0 have no gradient: the weights move by the noise alone."""
+    spec = replace(SPEC, clip_norm=0.5, hidden=(20,))
+    network = NETWORKS[implementation](features=100, spec=spec, noise_multiplier=3.0)
+    batch = (tf.ones([given, 100]), tf.ones([given, 1]), tf.zeros([given]))
+    moves = [_moved(network, batch) for _ in range(2)]
+    statistic = sum(
+        ((moved / (3.0 * spec.clip_norm / spec.expected_batch)) ** 2).sum()
+        for moved in moves
+    )
+    tail = stats.chi2(2 * len(moves[0]))
+    assert min(tail.cdf(statistic), tail.sf(statistic)) > 5e-7
+    assert abs(np.corrcoef(*moves)[0, 1]) < 4.9 / len(moves[0]) ** 0.5
+
+
+@each
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_step_is_the_clipped_sum_over_the_expected_batch(implementation, task) -> None:
+    generator = np.random.default_rng(3)
+    spec = replace(
+        SPEC,
+        task=task,
+        classes=3 if task == "multiclass" else 2,
+        hidden=(5,),
+    )
+    start = NETWORKS[implementation](features=4, spec=spec, noise_multiplier=1e-9)
+    scale = generator.uniform(0.05, 3, (30, 1))
+    features = (scale * generator.normal(size=(30, 4))).astype(np.float32)
+    target = generator.integers(2, size=(30, 1)).astype(np.float32)
+    weight = np.append(np.ones(25), np.zeros(5)).astype(np.float32)
+    gradients = np.array(
+        [
+            _gradient(start, features[row : row + 1], target[row], spec=spec)
+            for row in range(25)
+        ]
+    )
+    norms = np.linalg.norm(gradients, axis=1, keepdims=True)
+    spec = replace(spec, clip_norm=float(np.median(norms)))
+    expected = (gradients * np.minimum(1, spec.clip_norm / norms)).sum(axis=0)
+    network = NETWORKS[implementation](features=4, spec=spec, noise_multiplier=1e-9)
+    network.set_weights(start.get_weights())
+    moved = _moved(network, (features, target, weight))
+    np.testing.assert_allclose(
+        -moved * spec.expected_batch, expected, rtol=1e-3, atol=1e-4
+    )
+
+
+def _moved(network, batch) -> np.ndarray:
+    before = [weights.copy() for weights in network.get_weights()]
+    network.train_step(tuple(tf.constant(part) for part in batch))
+    after = network.get_weights()
+    return np.concatenate(
+        [(a - b).ravel() for a, b in zip(after, before, strict=True)]
+    ).astype(np.float64)
+
+
+def _gradient(network, row, target, *, spec) -> np.ndarray:
+    """Of one row's loss, by automatic differentiation."""
+    with tf.GradientTape() as tape:
+        logits = network(row)
+        if spec.task == "binary":
+            loss = tf.nn.sigmoid_cross_entropy_with_logits(target[None], logits)
+        elif spec.task == "multiclass":
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                target.astype(np.int32), logits
+            )
+        else:
+            loss = tf.square(logits - target[None])
+    found = tape.gradient(loss, network.trainable_variables)
+    return np.concatenate([part.numpy().ravel() for part in found])
+
+
+@each
+def test_empty_batches_of_a_reference_get_noise(implementation) -> None:
+    spec = replace(
+        SPEC, units=3000, expected_batch=1, epochs=0.02, implementation=implementation
+    )
+    kept: list[bytes] = []
+    ends = []
+    for limit in (0, None):
+        model = train_reference(
+            bare_table(np.ones((1, 1)), np.ones(1)),
+            spec=spec,
+            noise_multiplier=1.0,
+            on_block=lambda start, steps: None,
+            resume_from=kept[0] if kept else None,
+            on_checkpoint=lambda step, content: kept.append(content),
+            steps_limit=limit if kept else spec.block,
+        )
+        ends.append(model.weights["dense_0/kernel"])
+    assert (ends[0] != ends[1]).all()
+
+
+@each
+def test_reference_learns_like_the_engine(implementation) -> None:
     generator = np.random.default_rng(0)
     features = generator.uniform(-1, 1, size=(600, 4))
     data = bare_table(features, features[:, 0] > 0)
-    spec = replace(SPEC, epochs=10, learning_rate=2.0)
+    spec = replace(SPEC, epochs=10, learning_rate=2.0, implementation=implementation)
     ours = train(
         data,
         spec=replace(spec, implementation="engine"),
@@ -66,23 +172,81 @@ def test_reference_learns_like_the_engine() -> None:
     assert reference.event == ours.event
 
 
-def test_reference_refuses_what_it_does_not_cover() -> None:
+@each
+def test_reference_refuses_what_it_does_not_cover(implementation) -> None:
     data = bare_table(np.ones((600, 2)), np.ones(600))
-    for changes in ({"ema": 0.9}, {"class_weights": (1.0, 2.0)}):
-        with pytest.raises(ValueError, match="DPSequential"):
-            run(data, replace(SPEC, **changes))
+    for changes in (
+        {"ema": 0.9},
+        {"class_weights": (1.0, 2.0)},
+        {"clip_quantile": 0.5},
+    ):
+        with pytest.raises(ValueError, match=REFERENCES[implementation]):
+            run(data, replace(SPEC, implementation=implementation, **changes))
 
 
-def test_resumed_reference_goes_on_with_fresh_noise() -> None:
+def test_loops_refuse_the_settings_of_the_other() -> None:
+    data = bare_table(np.ones((600, 2)), np.ones(600))
+    with pytest.raises(ValueError, match="training.train"):
+        run(data, replace(SPEC, implementation="engine"))
+    for implementation in REFERENCES:
+        with pytest.raises(ValueError, match="reference.train_reference"):
+            train(
+                data,
+                spec=replace(SPEC, implementation=implementation),
+                noise_multiplier=1.0,
+                on_block=lambda start, steps: None,
+            )
+
+
+@each
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_resumed_reference_goes_on_with_its_optimizer(
+    implementation, optimizer
+) -> None:
+    """With hardly any noise both halves together are about the whole run."""
+    generator = np.random.default_rng(1)
+    features = generator.uniform(-1, 1, size=(600, 3))
+    data = bare_table(features, features[:, 0] > 0)
+    spec = replace(
+        SPEC,
+        expected_batch=600,
+        epochs=40,
+        optimizer=optimizer,
+        momentum=0.9,
+        learning_rate=0.1,
+        implementation=implementation,
+    )
+    kept: list[bytes] = []
+    options = {"spec": spec, "noise_multiplier": 1e-6}
+    whole = train_reference(
+        data,
+        **options,
+        on_block=lambda start, steps: None,
+        on_checkpoint=lambda step, content: kept.append(content),
+    )
+    resumed = train_reference(
+        data,
+        **options,
+        on_block=lambda start, steps: None,
+        resume_from=kept[5],
+    )
+    assert resumed.steps_run == spec.steps - 6 * spec.block
+    for name, weights in whole.weights.items():
+        np.testing.assert_allclose(resumed.weights[name], weights, rtol=1e-3, atol=1e-4)
+
+
+@each
+def test_resumed_reference_goes_on_with_fresh_noise(implementation) -> None:
     """Without a gradient the weights move by the noise alone."""
     data = bare_table(np.full((600, 300), np.nan), np.ones(600))
+    spec = replace(SPEC, implementation=implementation)
     kept: list[bytes] = []
     blocks: list[int] = []
 
     def going_on(steps_limit: int | None = None) -> np.ndarray:
-        model = train_dpsequential(
+        model = train_reference(
             data,
-            spec=SPEC,
+            spec=spec,
             noise_multiplier=1.0,
             on_block=lambda start, steps: blocks.append(start),
             resume_from=kept[0],
@@ -90,9 +254,9 @@ def test_resumed_reference_goes_on_with_fresh_noise() -> None:
         )
         return model.weights["dense_0/kernel"].ravel()
 
-    whole = train_dpsequential(
+    whole = train_reference(
         data,
-        spec=SPEC,
+        spec=spec,
         noise_multiplier=1.0,
         on_block=lambda start, steps: None,
         on_checkpoint=lambda step, content: kept.append(content),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,19 @@ def test_more_units_bear_more_noise():
         for units in (300, 30_000)
     ]
     assert reached[1] > reached[0] + 0.05
+
+
+def test_adaptive_clip_norm_makes_good_a_first_one_that_is_far_too_small():
+    fixed = replace(default_spec(task="binary", units=2000), clip_norm=1e-4, epochs=40)
+    reached = [
+        [
+            p.value
+            for p in simulate(spec=s, columns=COLUMNS, noise_multipliers=[1]).points
+        ]
+        for s in (fixed, replace(fixed, clip_quantile=0.5))
+    ]
+    for one, other in zip(*reached, strict=True):
+        assert other > one + 0.02
 
 
 def test_same_seed_gives_the_same_curve():
