@@ -7,8 +7,12 @@ running. `release_of` is what such an order calls first.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from django.db import transaction
+
+from jobs import services as jobs
 from jobs.models import Job
 from jobs.states import State
 from privacyhub.anonymization import family, policies
@@ -32,7 +36,10 @@ def release_of(*, run: AnonymizationRun) -> Version | None:
     the end of a job it takes this lock before any ledger's. Raises Conflict where no
     release is there or to come.
     """
-    Job.objects.select_for_update().get(pk=run.job_id)
+    job = Job.objects.select_for_update().get(pk=run.job_id)
+    if job.state == State.QUEUED:
+        # A worker that comes for it meanwhile passes a locked row over.
+        transaction.on_commit(partial(jobs.publish, job=job))
     runs = AnonymizationRun.objects.select_related(
         "job", "version__dataset", "release__dataset"
     )

@@ -372,6 +372,25 @@ def test_run_that_ends_while_the_training_is_priced(
     require_nothing_held(datasets.the_ledger(register_version))
 
 
+def test_order_wakes_a_worker_for_the_run_that_it_had_locked(
+    anonymize: Any,
+    train_after: Any,
+    django_capture_on_commit_callbacks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = anonymize()
+    sent: list[str] = []
+
+    def send(*, job_id: str, queue: str) -> bool:
+        sent.append(job_id)
+        return True
+
+    monkeypatch.setattr("jobs.messages.send", send)
+    with django_capture_on_commit_callbacks(execute=True):
+        train_after(run)
+    assert sent == [str(run.job_id)]
+
+
 def test_two_trainings_wait_for_one_run(
     anonymize: Any, train_after: Any, run_jobs: RUN, quick_engine: Any
 ) -> None:
