@@ -26,6 +26,7 @@ from privacyhub.governance.models import AuditEvent, EntryKind, Reservation
 from privacyhub.training import recipes
 from privacyhub.training import services as training
 from privacyhub.training.models import Model, TrainingDraft, TrainingRun
+from privacyhub.training.sources import Source
 
 RUN = Callable[[], None]
 QUASI = ("birth_date", "zip", "sex", "occupation")
@@ -227,6 +228,21 @@ def test_wizard_keeps_its_answers_when_the_release_comes_meanwhile(
     made = TrainingRun.objects.get()
     run.refresh_from_db()
     assert (made.version, made.job.depends_on) == (run.release, None)
+
+
+def test_drafts_of_a_version_and_of_its_release_are_apart(
+    register_version: Any, anonymize: Any, train_after: Any, steward: Any
+) -> None:
+    run = anonymize()
+    sources = [Source(version=register_version, after=after) for after in (None, run)]
+    kept = [{"features": ["sex"]}, {"features": ["zip"]}]
+    for source, answers in zip(sources, kept, strict=True):
+        training.keep_draft(source=source, by=steward, answers=answers)
+    told = [training.draft_of(source=source, by=steward) for source in sources]
+    assert told == kept
+    train_after(run)
+    told = [training.draft_of(source=source, by=steward) for source in sources]
+    assert told == [kept[0], {}]
 
 
 def test_cancelled_anonymization_ends_the_training_for_free(
