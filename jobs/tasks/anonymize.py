@@ -16,6 +16,7 @@ from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Version
 from privacyhub.engines import anonymize as an
 from privacyhub.engines import tables
+from privacyhub.training import services as training
 
 
 def run(attempt: Attempt) -> Publish:
@@ -111,6 +112,7 @@ def _released(
                 seen=seen,
                 job=attempt.job,
             )
+            training.give_release(after=plan.run, release=version)
         return _result(plan, version=version)
 
     return publish

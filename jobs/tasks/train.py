@@ -114,6 +114,12 @@ def _version_of(attempt: Attempt, training: TrainingRun, recipe: RecipeSpec) -> 
             code="not_reserved",
         )
     version = training.version
+    if version is None and training.after_id is not None:
+        raise JobFailed(
+            "The anonymization that it waited for holds its release back. Nothing was "
+            "charged. Release it, then train on the version.",
+            code="no_version",
+        )
     if version is None:
         raise JobFailed("The version to train on was not made.", code="no_version")
     try:

@@ -40,6 +40,8 @@ SCHEMA = 1
 DEFAULT_TIME_LIMIT = 600
 MOST_TIME = 6 * 3600
 FULL_DOMAIN = next(iter(METHODS))
+# Of a recoded column: what was declared was of the values, not of their groups.
+UNDECLARED = {"lower": None, "upper": None, "categories": None}
 _FIRST_METRIC = next(iter(METRICS))
 _LOCAL_MODELS = frozenset(
     {

@@ -363,10 +363,8 @@ def publish_release(
     )
     kinds = {column.name: column.kind for column in profile.columns}
     intake.copy_columns(source=plan.version, to=version, kinds=kinds)
-    # Bounds and categories were declared of the values, not of their groups.
-    version.columns.filter(name__in=plan.quasi_identifiers).update(
-        lower=None, upper=None, categories=None
-    )
+    recoded = version.columns.filter(name__in=plan.quasi_identifiers)
+    recoded.update(**policies.UNDECLARED)
     record(plan=plan, outcome=outcome)
     AnonymizationRun.objects.filter(pk=plan.run.pk).update(release=version)
     ledger.note_uncovered_release(

@@ -6,7 +6,7 @@ values less exact and promise nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,6 +180,14 @@ TREATMENTS: dict[str, TreatmentKind] = {
 def choices_for(*, role: str, kind: str) -> list[TreatmentKind]:
     """What may be done to a column of this role and kind."""
     return [one for one in TREATMENTS.values() if one.fits(role=role, kind=kind)]
+
+
+def kind_after(entry: Mapping[str, Any]) -> Kind:
+    """The kind of a column that an entry of a policy treats; a number may be whole."""
+    numeric = TREATMENTS[entry["name"]].numeric
+    if not numeric or entry["name"] == "zip_text":
+        return Kind.TEXT
+    return Kind.TEXT if entry.get("aggregate") == "interval" else Kind.NUMBER
 
 
 def parameters_of(name: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from privacyhub.training.sweeps import SweepQuote
 class SweepRecipeBody(RecipeBody):
     """A recipe with several epsilons; all of its runs are priced together."""
 
+    version = serializers.UUIDField()
+    after = None
     epsilon = None
     privacy = None
     epsilons = serializers.ListField(
@@ -188,7 +190,8 @@ class SweepList(ListAPIView):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        version, recipe, asked = recipe_asked(request, SweepRequest)
+        source, recipe, asked = recipe_asked(request, SweepRequest)
+        version = source.version
         model = None
         if "model" in asked:
             model = find(Model.objects.managed_by(request.user), asked["model"])
@@ -242,12 +245,12 @@ class SweepPrice(APIView):
         responses={200: SweepQuoteBody, **problems(400, 401, 403, 404, 409)},
     )
     def post(self, request: Request) -> Response:
-        version, recipe, asked = recipe_asked(request, SweepRecipeBody)
+        source, recipe, asked = recipe_asked(request, SweepRecipeBody)
         wanted = sweeps.recipes_of(
             recipe=recipe, epsilons=asked["epsilons"], with_bare=asked["with_bare"]
         )
         quote = sweeps.price(
-            version=version, recipes=wanted, recipient=request.user.username
+            version=source.version, recipes=wanted, recipient=request.user.username
         )
         return Response(SweepQuoteBody(_quote_fields(quote)).data)
 
@@ -261,8 +264,8 @@ class TrainingCurve(APIView):
         responses={200: CurveBody, **problems(400, 401, 403, 404, 409)},
     )
     def post(self, request: Request) -> Response:
-        version, recipe, _ = recipe_asked(request, RecipeBody)
-        quote = services.price(version=version, recipe=recipe)
+        source, recipe, _ = recipe_asked(request, RecipeBody)
+        quote = services.price(version=source.version, recipe=recipe)
         curve = curves.curve_of(recipe=recipe, plan=quote.plan)
         if curve is None:
             raise DataError(

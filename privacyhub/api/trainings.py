@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.api.answers import Accepted, accepted, find, problems
 from privacyhub.api.idempotency import idempotent
 from privacyhub.datasets import services as datasets
@@ -22,6 +23,7 @@ from privacyhub.governance.models import Part
 from privacyhub.training import recipes, services
 from privacyhub.training.models import Model, Privacy, TrainingRun
 from privacyhub.training.plans import Quote
+from privacyhub.training.sources import Source
 
 
 class TuningBody(serializers.Serializer[Any]):
@@ -44,9 +46,17 @@ class TuningBody(serializers.Serializer[Any]):
 
 
 class RecipeBody(serializers.Serializer[Any]):
-    """What to train. What is left out is filled in by rule."""
+    """What to train, on `version` or `after` a run. What is left out goes by rule."""
 
-    version = serializers.UUIDField()
+    version = serializers.UUIDField(
+        required=False, help_text="to train on; this or `after`"
+    )
+    after = serializers.UUIDField(
+        required=False,
+        help_text="an anonymization run, queued or running, whose release is trained "
+        "on when it is there; this or `version`. The budget is reserved at once, and "
+        "free again where there is no release",
+    )
     name = serializers.CharField(max_length=200, required=False, allow_blank=True)
     target = serializers.CharField(
         required=False, help_text="default: the version's target column"
@@ -92,6 +102,11 @@ class RecipeBody(serializers.Serializer[Any]):
         required=False,
         help_text="priced whole by private selection, and charged before it starts",
     )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("version" in attrs) == ("after" in attrs):
+            raise serializers.ValidationError("Name either a version or a run.")
+        return attrs
 
 
 class TrainingRequest(RecipeBody):
@@ -144,7 +159,10 @@ class QuoteBody(serializers.Serializer[Any]):
 
 
 class TrainingBody(serializers.ModelSerializer[TrainingRun]):
-    """A training run, for those who manage its dataset and for auditors."""
+    """A training run, for those who manage its dataset and for auditors.
+
+    `version` is null while the run `after` has not released it.
+    """
 
     owner = serializers.CharField(source="owner.username")
     recipe = serializers.DictField(source="recipe.spec")
@@ -160,6 +178,7 @@ class TrainingBody(serializers.ModelSerializer[TrainingRun]):
             "id",
             "model",
             "version",
+            "after",
             "model_version",
             "job",
             "assess_job",
@@ -194,6 +213,7 @@ class TrainingQuery(serializers.Serializer[Any]):
 
     model = serializers.UUIDField(required=False)
     version = serializers.UUIDField(required=False)
+    after = serializers.UUIDField(required=False, help_text="an anonymization run")
     privacy = serializers.ChoiceField(choices=Privacy.choices, required=False)
 
 
@@ -224,12 +244,14 @@ class TrainingList(ListAPIView):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        version, recipe, asked = recipe_asked(request, TrainingRequest)
+        source, recipe, asked = recipe_asked(request, TrainingRequest)
+        version = source.version
         model = None
         if "model" in asked:
             model = find(Model.objects.managed_by(request.user), asked["model"])
         run = services.submit(
             version=version,
+            after=source.after,
             recipe=recipe,
             by=request.user,
             name=asked.get("name") or f"{recipe.target} of {version.dataset.name}",
@@ -264,9 +286,9 @@ class TrainingPrice(APIView):
         responses={200: QuoteBody, **problems(400, 401, 403, 404, 409)},
     )
     def post(self, request: Request) -> Response:
-        version, recipe, _ = recipe_asked(request, RecipeBody)
+        source, recipe, _ = recipe_asked(request, RecipeBody)
         quote = services.price(
-            version=version, recipe=recipe, recipient=request.user.username
+            version=source.version, recipe=recipe, recipient=request.user.username
         )
         return Response(QuoteBody(quote_fields(quote)).data)
 
@@ -299,18 +321,24 @@ def quote_fields(quote: Quote) -> dict[str, Any]:
 
 def recipe_asked(
     request: Request, body_class: type[RecipeBody]
-) -> tuple[Version, recipes.RecipeSpec, dict[str, Any]]:
-    """The version, which the user must manage, and the recipe that is asked for."""
+) -> tuple[Source, recipes.RecipeSpec, dict[str, Any]]:
+    """What to train on, which the user must manage, and the recipe for it."""
     body = body_class(data=request.data)
     body.is_valid(raise_exception=True)
     asked = body.validated_data
-    version = find(Version.objects.visible_to(request.user), asked["version"])
-    datasets.require_manager(dataset=version.dataset, by=request.user)
-    return (
-        version,
-        recipes.build(version=version, request=asked, by=request.user),
-        asked,
+    source = _source(request.user, asked)
+    datasets.require_manager(dataset=source.version.dataset, by=request.user)
+    recipe = recipes.build(
+        version=source.version, after=source.after, request=asked, by=request.user
     )
+    return source, recipe, asked
+
+
+def _source(user: Any, asked: dict[str, Any]) -> Source:
+    if "after" not in asked:
+        return Source(version=find(Version.objects.visible_to(user), asked["version"]))
+    run = find(AnonymizationRun.objects.visible_to(user), asked["after"])
+    return Source(version=run.version, after=run)
 
 
 def _runs(user: Any) -> QuerySet[TrainingRun]:

@@ -354,22 +354,27 @@ def publish_version(
 def copy_columns(*, source: Version, to: Version, kinds: dict[str, str]) -> None:
     """Give a derived version the roles of its parent, for the columns it still has."""
     Column.objects.bulk_create(
-        Column(
-            version=to,
-            position=column.position,
-            name=column.name,
-            kind=kinds[column.name],
-            role=column.role,
-            suggested_role=column.suggested_role,
-            confidence=column.confidence,
-            reason=column.reason,
-            looks_like=column.looks_like,
-            is_target=column.is_target,
-            is_unit_key=column.is_unit_key,
-            lower=column.lower,
-            upper=column.upper,
-            categories=column.categories,
-        )
+        copied(column, kind=kinds[column.name], version=to)
         for column in source.columns.all()
         if column.name in kinds
+    )
+
+
+def copied(column: Column, *, kind: str, version: Version | None = None) -> Column:
+    """The column as a derived version has it, not saved; None: of one to come."""
+    return Column(
+        version=version,
+        position=column.position,
+        name=column.name,
+        kind=kind,
+        role=column.role,
+        suggested_role=column.suggested_role,
+        confidence=column.confidence,
+        reason=column.reason,
+        looks_like=column.looks_like,
+        is_target=column.is_target,
+        is_unit_key=column.is_unit_key,
+        lower=column.lower,
+        upper=column.upper,
+        categories=column.categories,
     )

@@ -10,7 +10,7 @@ from django import forms
 
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.forms import ShareForm
-from privacyhub.datasets.models import Column, Role, Version
+from privacyhub.datasets.models import Column, Role
 from privacyhub.engines.dp.spec import REFERENCES
 from privacyhub.governance.models import Right
 from privacyhub.training import sweeps
@@ -23,6 +23,7 @@ from privacyhub.training.recipes import (
     ENCODED_KINDS,
     suggested_classes,
 )
+from privacyhub.training.sources import Source
 
 # Answers that are a setting as they stand; hidden layers and weights are parsed.
 _SETTINGS = (
@@ -73,9 +74,9 @@ class DataForm(forms.Form):
         label="Columns to learn from", widget=forms.CheckboxSelectMultiple
     )
 
-    def __init__(self, *args: Any, version: Version, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, source: Source, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        usable = [c for c in usable_columns(version) if not c.is_target]
+        usable = [c for c in usable_columns(source) if not c.is_target]
         field = self.fields["features"]
         field.choices = [(c.name, c.name) for c in usable]  # type: ignore[attr-defined]
         if not self.is_bound and "features" not in self.initial:
@@ -104,23 +105,23 @@ class TargetForm(forms.Form):
         label="Name of the new model", max_length=200, required=False
     )
 
-    def __init__(self, *args: Any, version: Version, by: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, source: Source, by: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._columns = {c.name: c for c in target_columns(version)}
+        self._columns = {c.name: c for c in target_columns(source)}
+        dataset = source.version.dataset
         target = self.fields["target"]
         target.choices = [(n, n) for n in self._columns]  # type: ignore[attr-defined]
-        models = Model.objects.filter(dataset=version.dataset_id)
+        models = Model.objects.filter(dataset=dataset)
         self.fields["model"].queryset = models  # type: ignore[attr-defined]
         if self.is_bound:
             return
         chosen = self.initial.get("target") or _first_target(self._columns)
         self.initial.setdefault("target", chosen)
         if chosen in self._columns and "classes" not in self.initial:
-            column = self._columns[chosen]
-            names = suggested_classes(version=version, column=column, by=by)
+            names = suggested_classes(self._columns[chosen], by=by)
             self.initial["classes"] = "\n".join(names)
         if not self.initial.get("name") and chosen:
-            self.initial["name"] = f"{chosen} of {version.dataset.name}"
+            self.initial["name"] = f"{chosen} of {dataset.name}"
 
     def clean(self) -> dict[str, Any]:
         answers = super().clean() or {}
@@ -328,17 +329,20 @@ def _numbers_of(text: str) -> list[float]:
         ) from error
 
 
-def usable_columns(version: Version) -> list[Column]:
+def usable_columns(source: Source) -> list[Column]:
     """Columns a model may learn from: neither identifiers nor the unit key."""
-    found = version.columns.exclude(role=Role.IDENTIFIER).exclude(is_unit_key=True)
-    return list(found)
+    return [
+        column
+        for column in source.columns.values()
+        if column.role != Role.IDENTIFIER and not column.is_unit_key
+    ]
 
 
-def target_columns(version: Version) -> list[Column]:
+def target_columns(source: Source) -> list[Column]:
     """Columns a model may predict."""
     return [
         column
-        for column in usable_columns(version)
+        for column in usable_columns(source)
         if ENCODED_KINDS[column.kind] != "date"
     ]
 

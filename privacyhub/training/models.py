@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from jobs.models import Job
+from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.datasets.models import Dataset, Version
 from privacyhub.governance.models import DataKey, Grant, Right
 
@@ -29,20 +30,31 @@ class Recipe(models.Model):
 
 
 class TrainingDraft(models.Model):
-    """Where a steward stopped in the wizard; survives a closed tab."""
+    """Where a steward stopped in the wizard; survives a closed tab.
+
+    It is for `version`, or for the release that the run `after` makes of it.
+    """
 
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
     )
     version = models.ForeignKey(Version, on_delete=models.CASCADE, related_name="+")
+    after = models.ForeignKey(
+        AnonymizationRun, null=True, on_delete=models.CASCADE, related_name="+"
+    )
     answers = models.JSONField(default=dict)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["owner", "version"], name="one_draft_a_version"
-            )
+                fields=["owner", "version"],
+                condition=Q(after=None),
+                name="one_draft_a_version",
+            ),
+            models.UniqueConstraint(
+                fields=["owner", "after"], name="one_draft_a_release"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -154,13 +166,17 @@ class TrainingRun(models.Model):
     """One training of a model from a recipe on a version.
 
     `plan` is fixed before any private read: sampling probability, noise multiplier,
-    steps, epsilon and delta. `version` is empty while the job that makes it runs.
+    steps, epsilon and delta. `version` is empty while the job that makes it runs;
+    `after` is the anonymization run whose release was ordered in its place.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="runs")
     version = models.ForeignKey(
         Version, null=True, on_delete=models.PROTECT, related_name="training_runs"
+    )
+    after = models.ForeignKey(
+        AnonymizationRun, null=True, on_delete=models.PROTECT, related_name="trainings"
     )
     recipe = models.ForeignKey(Recipe, on_delete=models.PROTECT, related_name="runs")
     owner = models.ForeignKey(

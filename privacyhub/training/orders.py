@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,8 @@ from django.db import IntegrityError, transaction
 
 from jobs import services as jobs
 from jobs.models import Job
+from privacyhub.anonymization import awaited
+from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Dataset, Version
 from privacyhub.governance import audit, ledger
@@ -25,7 +27,7 @@ from privacyhub.training.models import (
     TrainingRun,
 )
 from privacyhub.training.plans import Plan
-from privacyhub.training.recipes import RecipeSpec
+from privacyhub.training.recipes import RecipeSpec, fit_to
 
 NAME_LIMIT = 200
 SHORTEST_REASON = 10
@@ -35,7 +37,8 @@ SHORTEST_REASON = 10
 class Order:
     """A recipe with its plan, for a version that may still be due.
 
-    run_id: the run's, so that an order that comes twice makes one run.
+    depends_on: the job that makes it. after: or the anonymization run, whose release
+    it is. run_id: the run's, so that an order that comes twice makes one run.
     """
 
     recipe: RecipeSpec
@@ -48,6 +51,7 @@ class Order:
     model: Model | None = None
     retrain_of: TrainingRun | None = None
     depends_on: Job | None = None
+    after: AnonymizationRun | None = None
     run_id: UUID | None = None
     sweep: Sweep | None = None
 
@@ -78,6 +82,7 @@ def _known(order: Order, *, by: Any) -> TrainingRun | None:
 @transaction.atomic
 def write(order: Order, *, by: Any) -> TrainingRun:
     """The run with its reservations and jobs. Raises BudgetRefused, unrecorded."""
+    order = _in_order(order)
     recipe, plan = order.recipe, order.plan
     require_reason(recipe=recipe, reason=order.reason)
     model = order.model or new_model(order)
@@ -100,6 +105,7 @@ def write(order: Order, *, by: Any) -> TrainingRun:
         owner=by,
         spec=spec
         | {"version": str(order.version.pk) if order.version else ""}
+        | ({"after": str(order.after.pk)} if order.after else {})
         # How many trials a search has begun is part of its privacy.
         | ({"secret_position": True} if plan.selection else {}),
         depends_on=order.depends_on,
@@ -117,6 +123,7 @@ def write(order: Order, *, by: Any) -> TrainingRun:
         id=run_id,
         model=model,
         version=order.version,
+        after=order.after,
         recipe=_recipe_row(order, by=by),
         owner=by,
         job=train,
@@ -133,6 +140,7 @@ def write(order: Order, *, by: Any) -> TrainingRun:
         target=run,
         model=str(model.pk),
         version=str(order.version.pk) if order.version else "",
+        after=str(order.after.pk) if order.after else "",
         privacy=recipe.privacy,
         epsilon=plan.epsilon if recipe.is_private else "",
         delta=plan.delta,
@@ -140,9 +148,26 @@ def write(order: Order, *, by: Any) -> TrainingRun:
         retrain_of=str(order.retrain_of.pk) if order.retrain_of else "",
         sweep=str(order.sweep.pk) if order.sweep else "",
     )
-    if order.version is not None:
-        TrainingDraft.objects.filter(owner=by, version=order.version).delete()
+    drafts = TrainingDraft.objects.filter(owner=by, after=order.after)
+    if order.after is not None:
+        drafts.delete()
+    elif order.version is not None:
+        drafts.filter(version=order.version).delete()
     return run
+
+
+def _in_order(order: Order) -> Order:
+    """The order on its run's release, or behind the job that is to make it.
+
+    It locks that job, before any ledger. Raises Conflict where no release will come.
+    """
+    if order.after is None:
+        return order
+    release = awaited.release_of(run=order.after)
+    if release is None:
+        return replace(order, depends_on=order.after.job)
+    fit_to(recipe=order.recipe, version=release)
+    return replace(order, version=release)
 
 
 def require_reason(*, recipe: RecipeSpec, reason: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from privacyhub.datasets import services as datasets
 from privacyhub.datasets.errors import Conflict, DataError
-from privacyhub.datasets.models import Column, Role, Version
+from privacyhub.datasets.models import Column, Role
 from privacyhub.engines.dp.architecture import Task
 from privacyhub.engines.tables import Kind
 from privacyhub.training.recipe_spec import ENCODED_KINDS, InputColumn
@@ -15,21 +15,23 @@ from privacyhub.training.recipe_spec import ENCODED_KINDS, InputColumn
 MOST_COLUMNS = 500
 
 
-def suggested_classes(*, version: Version, column: Column, by: Any) -> tuple[str, ...]:
+def suggested_classes(column: Column, *, by: Any) -> tuple[str, ...]:
     """The names that a steward may declare as a target's classes.
 
     Declared ones first, else those of the steward's profile, whose look is on record;
-    empty for a number.
+    empty for a number, and for a column whose values are still to be made.
     """
     if column.kind == Kind.BOOLEAN:
         return ("false", "true")
     if column.categories:
         return tuple(str(value) for value in column.categories)
-    if column.kind not in {Kind.TEXT, Kind.INTEGER}:
+    if column.kind not in {Kind.TEXT, Kind.INTEGER} or column.version_id is None:
         return ()
-    told = datasets.profile(version=version, by=by, purpose="classes of the target")
-    classes = told.column(column.name).classes or []
-    found = [value for value, _ in classes if value is not None]
+    profile = datasets.profile(
+        version=column.version, by=by, purpose="classes of the target"
+    )
+    told = profile.column(column.name).classes or []
+    found = [value for value, _ in told if value is not None]
     if column.kind == Kind.INTEGER:
         found.sort()
     return tuple(
@@ -66,7 +68,7 @@ def target_of(columns: Mapping[str, Column], wanted: Any) -> Column:
 
 
 def task_of(
-    version: Version, target: Column, request: Mapping[str, Any], *, by: Any
+    target: Column, request: Mapping[str, Any], *, by: Any
 ) -> tuple[Task, tuple[str, ...], bool]:
     """Task, classes, and whether the classes are declared."""
     given = texts(request.get("classes") or ())
@@ -84,7 +86,7 @@ def task_of(
                 column=target.name,
             )
         return "regression", (), True
-    classes = given or suggested_classes(version=version, column=target, by=by)
+    classes = given or suggested_classes(target, by=by)
     if not classes and is_number and not wanted:
         return "regression", (), True
     if len(set(classes)) != len(classes) or len(classes) < 2:
@@ -102,7 +104,7 @@ def task_of(
             column=target.name,
         )
     # The profile's own classes, sent back, were not declared by anybody.
-    known = suggested_classes(version=version, column=target, by=by)
+    known = suggested_classes(target, by=by)
     own = bool(given) and set(given) != set(known)
     declared = bool(own or target.categories or target.kind == Kind.BOOLEAN)
     return task, classes, declared

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from privacyhub.datasets import services as datasets
+from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.datasets.errors import Conflict, DataError
-from privacyhub.datasets.models import Column, Role, Version, VersionKind
+from privacyhub.datasets.models import Role, Version
 from privacyhub.engines.dp.spec import REFERENCES
 from privacyhub.governance.models import Unit
 from privacyhub.training.models import Privacy
@@ -30,6 +30,7 @@ from privacyhub.training.recipe_spec import (
     RecipeSpec,
     target_spec,
 )
+from privacyhub.training.sources import Source
 from privacyhub.training.tuning import tuning_of
 
 __all__ = [
@@ -47,18 +48,25 @@ __all__ = [
 ]
 
 
-def build(*, version: Version, request: Mapping[str, Any], by: Any) -> RecipeSpec:
-    """The recipe of a request on this version.
+def build(
+    *,
+    version: Version,
+    request: Mapping[str, Any],
+    by: Any,
+    after: AnonymizationRun | None = None,
+) -> RecipeSpec:
+    """The recipe of a request on this version, or on the release `after` makes of it.
 
     request: target, features, task, classes, privacy, epsilon, delta,
     metrics_epsilon, holdout, settings, tuning; each may be left out. `by` may look at
     the profile for classes. Raises DataError (400) or Conflict (409) naming the column
     or the field.
     """
-    datasets.require_open(version)
-    columns = {column.name: column for column in version.columns.all()}
+    source = Source(version=version, after=after)
+    source.require_open()
+    columns = source.columns
     target = target_of(columns, request.get("target"))
-    task, classes, declared = task_of(version, target, request, by=by)
+    task, classes, declared = task_of(target, request, by=by)
     privacy = request.get("privacy") or Privacy.DP
     if privacy not in Privacy.values:
         raise DataError("Privacy is “dp” or “none”.", code="privacy")
@@ -106,15 +114,21 @@ def _tuning(request: Mapping[str, Any], *, privacy: str) -> dict[str, Any] | Non
     return search
 
 
-def fit_to(*, recipe: RecipeSpec, version: Version) -> None:
-    """Refuse a version that lacks a column of the recipe, or has it as another kind."""
-    datasets.require_open(version)
-    columns = {column.name: column for column in version.columns.all()}
-    _require_unit_key(version, columns)
+def fit_to(
+    *, recipe: RecipeSpec, version: Version, after: AnonymizationRun | None = None
+) -> None:
+    """Refuse a version that lacks a column of the recipe, or has it as another kind.
+
+    after: the run whose release of the version is meant, as far as that is known.
+    """
+    source = Source(version=version, after=after)
+    source.require_open()
+    columns = source.columns
+    _require_unit_key(source)
     for name in [recipe.target, *(column.name for column in recipe.columns)]:
         if name not in columns:
             raise Conflict(
-                f"{version} has no column “{name}” any more.",
+                f"{source} has no column “{name}” any more.",
                 code="column_vanished",
                 column=name,
             )
@@ -133,12 +147,12 @@ def fit_to(*, recipe: RecipeSpec, version: Version) -> None:
             )
 
 
-def _require_unit_key(version: Version, columns: Mapping[str, Column]) -> None:
+def _require_unit_key(source: Source) -> None:
     """Where the unit is a key, the version must still hold it as it was uploaded."""
-    for account in version.ledgers.filter(unit=Unit.KEY):
-        if account.unit_key not in columns or version.kind == VersionKind.ANONYMIZED:
+    for account in source.version.ledgers.filter(unit=Unit.KEY):
+        if account.unit_key not in source.columns or source.is_anonymized:
             raise Conflict(
-                f"{version} does not hold the unit key “{account.unit_key}” as it was "
+                f"{source} does not hold the unit key “{account.unit_key}” as it was "
                 "uploaded, so its units cannot be told apart. Train on the upload.",
                 code="unit_key",
                 column=account.unit_key,

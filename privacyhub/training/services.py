@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Max, QuerySet
 
 from jobs.models import Job
+from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.datasets import services as datasets
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Version
@@ -29,6 +30,7 @@ from privacyhub.training.models import (
 from privacyhub.training.orders import NAME_LIMIT, Order
 from privacyhub.training.plans import Plan, Quote
 from privacyhub.training.recipes import RecipeSpec, fit_to
+from privacyhub.training.sources import Source
 
 
 def price(*, version: Version, recipe: RecipeSpec, recipient: str = "") -> Quote:
@@ -50,23 +52,28 @@ def submit(
     reason: str = "",
     model: Model | None = None,
     run_id: UUID | None = None,
+    after: AnonymizationRun | None = None,
 ) -> TrainingRun:
     """Reserve the budget of a run and of its metrics, and queue both.
 
+    after: the run that makes a release of `version`, to train on that. While it is at
+    work the training waits for it; ends it without a release, so does the training,
+    and what was reserved is free again.
     model: an existing model that gets a new version. reason: why without privacy.
     run_id: a run of this id is made once, however often it is asked for.
     Raises DataError, Conflict, LedgerError, or BudgetRefused with the refusal on
     record; then nothing is charged and nothing is half-made.
     """
     datasets.require_manager(dataset=version.dataset, by=by)
-    fit_to(recipe=recipe, version=version)
+    fit_to(recipe=recipe, version=version, after=after)
     accounts = list(version.ledgers.all())
     order = Order(
         recipe=recipe,
         plan=plans.plan_for(recipe=recipe, accounts=accounts),
         dataset=version.dataset,
         accounts=accounts,
-        version=version,
+        version=None if after else version,
+        after=after,
         name=name.strip()[:NAME_LIMIT],
         reason=reason.strip(),
         model=model,
@@ -126,6 +133,25 @@ def _accounts(run: TrainingRun, version: Version | None) -> list[Ledger]:
     if source is None:
         raise Conflict("This run never had a version.", code="no_version")
     return list(source.ledgers.all())
+
+
+@transaction.atomic
+def give_release(*, after: AnonymizationRun, release: Version) -> None:
+    """Trainings that wait for a run learn of its release; call it where it publishes.
+
+    Those that were cancelled meanwhile too: run again, they train on it.
+    """
+    waiting = TrainingRun.objects.select_for_update().filter(after=after, version=None)
+    for run in waiting.order_by("created_at"):
+        run.version = release
+        run.save(update_fields=["version"])
+        audit.record(
+            actor=run.owner,
+            action="training.get_release",
+            target=run,
+            version=str(release.pk),
+            after=str(after.pk),
+        )
 
 
 def plan_of(run: TrainingRun) -> Plan:
@@ -219,10 +245,13 @@ def grants_of(model: Model) -> QuerySet[Grant]:
 def again(*, job: Job, by: Any) -> Job:
     """For a training that failed or was cancelled: the same, priced anew."""
     run = TrainingRun.objects.select_related("recipe", "model__dataset").get(job=job)
-    if run.version is None:
+    after = run.after if run.version is None else None
+    version = after.version if after else run.version
+    if version is None:
         raise Conflict("The version to train on was not made.", code="no_version")
     fresh = submit(
-        version=run.version,
+        version=version,
+        after=after,
         recipe=recipe_of(run),
         by=by,
         name=run.model.name,
@@ -232,13 +261,16 @@ def again(*, job: Job, by: Any) -> Job:
     return fresh.job
 
 
-def keep_draft(*, version: Version, by: Any, answers: Mapping[str, Any]) -> None:
-    """Add a wizard page's answers to the draft of this user and version."""
-    draft, _ = TrainingDraft.objects.get_or_create(owner=by, version=version)
+def keep_draft(*, source: Source, by: Any, answers: Mapping[str, Any]) -> None:
+    """Add a wizard page's answers to the draft of this user and source."""
+    draft, _ = TrainingDraft.objects.get_or_create(
+        owner=by, version=source.version, after=source.after
+    )
     draft.answers = {**draft.answers, **answers}
     draft.save()
 
 
-def draft_of(*, version: Version, by: Any) -> dict[str, Any]:
-    draft = TrainingDraft.objects.filter(owner=by, version=version).first()
+def draft_of(*, source: Source, by: Any) -> dict[str, Any]:
+    drafts = TrainingDraft.objects.filter(owner=by, version=source.version)
+    draft = drafts.filter(after=source.after).first()
     return dict(draft.answers) if draft else {}

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from jobs.states import State
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.anonymization import (
+    awaited,
     family,
     narration,
     policies,
@@ -50,8 +51,7 @@ def anonymization(request: HttpRequest, pk: UUID) -> HttpResponse:
     """A run: its state, and what it found."""
     run = _run(request, pk)
     manages = Version.objects.managed_by(request.user)
-    context: dict[str, Any] = {
-        "run": run,
+    context = _live(request, run) | {
         "version": run.version,
         "manages": manages.filter(pk=run.version_id).exists(),
         "policy": run.policy,
@@ -152,10 +152,20 @@ def _picked(request: HttpRequest, nodes: list[dict[str, Any]]) -> dict[str, Any]
 def anonymization_live(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The part of the page that follows a job that is at work."""
     run = _run(request, pk)
-    answer = render(request, "anonymization/live.html", {"run": run})
+    answer = render(request, "anonymization/live.html", _live(request, run))
     if not run.job.is_open:
         answer.headers["HX-Refresh"] = "true"
     return answer
+
+
+def _live(request: HttpRequest, run: AnonymizationRun) -> dict[str, Any]:
+    """What waits for the release, and whether a training may be ordered on it."""
+    waiting = run.trainings.filter(job__state=State.QUEUED).select_related("model")
+    return {
+        "run": run,
+        "waiting": waiting.order_by("created_at"),
+        "awaitable": awaited.is_offered(run, to=request.user),
+    }
 
 
 @require_POST

@@ -26,6 +26,8 @@ from jobs.models import (
 )
 from jobs.queues import Queue
 from jobs.states import TERMINAL, State
+from privacyhub.anonymization import awaited
+from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.governance import audit, priorities, statement
 from privacyhub.training import attempts
 from privacyhub.training.models import TrainingRun
@@ -156,7 +158,25 @@ def _context(request: HttpRequest, found: Job) -> dict[str, Any]:
         "before": _before(found) if queued else 0,
         "no_worker": queued and not _has_worker(found),
         "announcement": f"{found.title}: {found.get_state_display()}, {found.stage}",
-    }
+    } | _chain(request, found)
+
+
+def _chain(request: HttpRequest, found: Job) -> dict[str, Any]:
+    """The page of what the job waits for, and of what can be ordered to follow it."""
+    user, before = request.user, found.depends_on
+    runs = AnonymizationRun.objects.visible_to(user).select_related("job", "version")
+    if found.state == State.QUEUED and before is not None and before.is_open:
+        awaited_run = runs.filter(job=before).first()
+        url = ""
+        if awaited_run is not None:
+            url = reverse("web:anonymization", args=[awaited_run.pk])
+        elif Job.objects.visible_to(user).filter(pk=before.pk).exists():
+            url = reverse("web:job", args=[before.pk])
+        return {"waits_for_url": url, "waits_for_release": awaited_run is not None}
+    run = runs.filter(job=found).first() if found.is_open else None
+    if run is not None and awaited.is_offered(run, to=user):
+        return {"then_train_url": reverse("web:train_after", args=[run.pk])}
+    return {}
 
 
 def _epsilon_figure(found: Job) -> dict[str, Any] | None:

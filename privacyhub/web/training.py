@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4, uuid5
@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.datasets import services as datasets
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Role, Version
@@ -28,6 +29,8 @@ from privacyhub.training.forms import (
 from privacyhub.training.models import Model, Sweep, TrainingRun
 from privacyhub.training.plans import unit_in_words
 from privacyhub.training.recipe_settings import SettingError
+from privacyhub.training.recipe_spec import RecipeSpec
+from privacyhub.training.sources import Source
 from privacyhub.web import sweep_figures
 from privacyhub.web.flash import explained
 from privacyhub.web.model_figures import epsilon_over_steps
@@ -37,41 +40,42 @@ _TEMPLATES = ("data", "target", "privacy", "review")
 PRICED_STEP = 3
 _FIELDS = {"no_reason": "reason", "tuning": "search_learning_rate"}
 _PLAIN_FIELDS = {"__all__", "privacy", "epsilon", "metrics_epsilon", "reason"}
+Find = Callable[[HttpRequest, Any], Source]  # what the id of an address leads to
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def train(request: HttpRequest, pk: Any) -> HttpResponse:
+def train(request: HttpRequest, pk: Any, find: Find) -> HttpResponse:
     """A step of the wizard. What is answered is kept as a draft."""
-    version = _version(request, pk)
-    with explained(request) as outcome:
-        datasets.require_open(version)
-    if not outcome.ok:
-        return redirect("web:version", version.pk)
-    draft = services.draft_of(version=version, by=request.user)
+    source = find(request, pk)
+    draft = services.draft_of(source=source, by=request.user)
     if request.method == "POST" and not draft and "submission" in request.POST:
-        return redirect(_submitted(request) or _address(version, 1))
+        return redirect(_submitted(request) or _address(source, 1))
+    with explained(request) as outcome:
+        source.require_open()
+    if not outcome.ok:
+        return redirect(_origin(source))
     step = _step(request, draft)
     if step == len(_LABELS):
-        return _review(request, version, draft)
-    form = _form(request, version, draft, step)
+        return _review(request, source, draft)
+    form = _form(request, source, draft, step)
     if request.method == "POST" and form.is_valid():
         answers = getattr(form, "answers", form.cleaned_data)
-        if _hold_together(request, version, draft | answers, form, step):
-            services.keep_draft(version=version, by=request.user, answers=answers)
-            return redirect(_address(version, step + 1))
-    context = _context(version, step) | {
+        if _hold_together(request, source, draft | answers, form, step):
+            services.keep_draft(source=source, by=request.user, answers=answers)
+            return redirect(_address(source, step + 1))
+    context = _context(source, step) | {
         "form": form,
         "draft": draft,
         "advanced_errors": bool(set(form.errors) - _PLAIN_FIELDS),
     }
     if step == 1:
-        context |= _data_context(version)
+        context |= _data_context(source)
     return render(request, f"training/{_TEMPLATES[step - 1]}.html", context)
 
 
 def _hold_together(
     request: HttpRequest,
-    version: Version,
+    source: Source,
     answers: dict[str, Any],
     form: forms.Form,
     step: int,
@@ -84,10 +88,9 @@ def _hold_together(
         return True
     with explained(request, form), _at_its_field(form):
         if step >= PRICED_STEP:
-            _priced(version, answers, by=request.user)
+            _priced(source, answers, by=request.user)
         else:
-            asked = recipe_request(answers)
-            recipes.build(version=version, request=asked, by=request.user)
+            _recipe(source, answers, by=request.user)
     return not form.errors
 
 
@@ -104,14 +107,29 @@ def _at_its_field(form: forms.Form) -> Iterator[None]:
         form.add_error(field, error.message)
 
 
-def _priced(version: Version, answers: dict[str, Any], *, by: Any) -> dict[str, Any]:
+def _recipe(source: Source, answers: dict[str, Any], *, by: Any) -> RecipeSpec:
+    return recipes.build(
+        version=source.version,
+        after=source.after,
+        request=recipe_request(answers),
+        by=by,
+    )
+
+
+def _priced(source: Source, answers: dict[str, Any], *, by: Any) -> dict[str, Any]:
     """The recipe that the answers ask for and its price, or the sweep's.
 
     Reads declarations, the ledger and the profile, no row.
     """
-    recipe = recipes.build(version=version, request=recipe_request(answers), by=by)
+    recipe, version = _recipe(source, answers, by=by), source.version
     context: dict[str, Any] = {"recipe": recipe}
     asked = sweep_request(answers)
+    if asked is not None and source.after is not None:
+        raise DataError(
+            "A sweep is ordered from the page of a version that is there. Ask for one "
+            "epsilon, or wait for the release.",
+            code="epsilon",
+        )
     if asked is None:
         quote = services.price(version=version, recipe=recipe, recipient=by.username)
         return context | {
@@ -133,40 +151,39 @@ def _priced(version: Version, answers: dict[str, Any], *, by: Any) -> dict[str, 
 
 
 @require_GET
-def train_target(request: HttpRequest, pk: Any) -> HttpResponse:
+def train_target(request: HttpRequest, pk: Any, find: Find) -> HttpResponse:
     """The fields that follow from the chosen target."""
-    version = _version(request, pk)
+    source = find(request, pk)
     initial = {"target": request.GET.get("target")}
-    form = TargetForm(version=version, by=request.user, initial=initial)
+    form = TargetForm(source=source, by=request.user, initial=initial)
     return render(request, "training/_target_fields.html", {"form": form})
 
 
 @require_POST
-def train_price(request: HttpRequest, pk: Any) -> HttpResponse:
+def train_price(request: HttpRequest, pk: Any, find: Find) -> HttpResponse:
     """What the answers so far would cost. Reads no row of the data."""
-    version = _version(request, pk)
-    draft = services.draft_of(version=version, by=request.user)
+    source = find(request, pk)
+    draft = services.draft_of(source=source, by=request.user)
     form = PrivacyForm(request.POST)
-    context: dict[str, Any] = {"version": version, "form": form}
+    context: dict[str, Any] = {"version": source.version, "form": form}
     if form.is_valid():
         with explained(request, form), _at_its_field(form):
             answers = draft | form.answers
-            context |= _priced(version, answers, by=request.user)
+            context |= _priced(source, answers, by=request.user)
     return render(request, "training/_price.html", context)
 
 
 @require_POST
-def train_curve(request: HttpRequest, pk: Any) -> HttpResponse:
+def train_curve(request: HttpRequest, pk: Any, find: Find) -> HttpResponse:
     """Utility against epsilon on simulated rows, for the answers so far."""
-    version = _version(request, pk)
-    draft = services.draft_of(version=version, by=request.user)
+    source = find(request, pk)
+    draft = services.draft_of(source=source, by=request.user)
     form = PrivacyForm(request.POST)
     context: dict[str, Any] = {}
     if form.is_valid():
         with explained(request, form):
-            asked = recipe_request(draft | form.answers)
-            recipe = recipes.build(version=version, request=asked, by=request.user)
-            quote = services.price(version=version, recipe=recipe)
+            recipe = _recipe(source, draft | form.answers, by=request.user)
+            quote = services.price(version=source.version, recipe=recipe)
             curve = curves.curve_of(recipe=recipe, plan=quote.plan)
             if curve is not None:
                 context = {
@@ -178,20 +195,20 @@ def train_curve(request: HttpRequest, pk: Any) -> HttpResponse:
 
 
 def _review(
-    request: HttpRequest, version: Version, draft: dict[str, Any]
+    request: HttpRequest, source: Source, draft: dict[str, Any]
 ) -> HttpResponse:
     form = forms.Form(request.POST)
     form.is_valid()
-    context = _context(version, len(_LABELS)) | {
+    context = _context(source, len(_LABELS)) | {
         "draft": draft,
         "form": form,
         "submission": _submission(request),
     }
     with explained(request, form) as outcome:
-        context |= _priced(version, draft, by=request.user)
+        context |= _priced(source, draft, by=request.user)
         context["searched"] = sorted(context["recipe"].searched)
         if request.method == "POST":
-            return redirect(_submit(request, version, draft, context))
+            return redirect(_submit(request, source, draft, context))
     status = 200 if outcome.ok else 409
     return render(request, "training/review.html", context, status=status)
 
@@ -220,13 +237,13 @@ def _submitted(request: HttpRequest) -> str:
 
 def _submit(
     request: HttpRequest,
-    version: Version,
+    source: Source,
     draft: dict[str, Any],
     context: dict[str, Any],
 ) -> str:
     """Queue what the draft asks for; the address that shows it."""
     asked: dict[str, Any] = {
-        "version": version,
+        "version": source.version,
         "by": request.user,
         "name": draft.get("name", ""),
         "reason": draft.get("reason") or "",
@@ -236,17 +253,28 @@ def _submit(
     if "sweep" in context:
         sweep = sweeps.submit(recipes=context["recipes"], sweep_id=made, **asked)
         return reverse("web:sweep", args=[sweep.pk])
-    run = services.submit(recipe=context["recipe"], run_id=made, **asked)
+    run = services.submit(
+        recipe=context["recipe"], run_id=made, after=source.after, **asked
+    )
     return reverse("web:job", args=[run.job_id])
 
 
-def _version(request: HttpRequest, pk: Any) -> Version:
-    version = get_object_or_404(
-        Version.objects.visible_to(request.user).select_related("dataset"), pk=pk
-    )
+def _of_version(request: HttpRequest, pk: Any) -> Source:
+    seen = Version.objects.visible_to(request.user).select_related("dataset")
+    return _managed(request, Source(version=get_object_or_404(seen, pk=pk)))
+
+
+def _of_release(request: HttpRequest, pk: Any) -> Source:
+    seen = AnonymizationRun.objects.visible_to(request.user)
+    found = seen.select_related("job", "version__dataset", "release__dataset")
+    run = get_object_or_404(found, pk=pk)
+    return _managed(request, Source(version=run.version, after=run))
+
+
+def _managed(request: HttpRequest, source: Source) -> Source:
     with explained(request):
-        datasets.require_manager(dataset=version.dataset, by=request.user)
-    return version
+        datasets.require_manager(dataset=source.version.dataset, by=request.user)
+    return source
 
 
 def _step(request: HttpRequest, draft: dict[str, Any]) -> int:
@@ -262,14 +290,14 @@ def _step(request: HttpRequest, draft: dict[str, Any]) -> int:
 
 
 def _form(
-    request: HttpRequest, version: Version, draft: dict[str, Any], step: int
+    request: HttpRequest, source: Source, draft: dict[str, Any], step: int
 ) -> forms.Form:
     data = request.POST if request.method == "POST" else None
     if step == 1:
-        return DataForm(data, version=version, initial=_known(draft, DataForm))
+        return DataForm(data, source=source, initial=_known(draft, DataForm))
     if step == 2:
         initial = _known(draft, TargetForm)
-        return TargetForm(data, version=version, by=request.user, initial=initial)
+        return TargetForm(data, source=source, by=request.user, initial=initial)
     return PrivacyForm(data, initial=_known(draft, PrivacyForm))
 
 
@@ -277,30 +305,48 @@ def _known(draft: dict[str, Any], form: type[forms.Form]) -> dict[str, Any]:
     return {name: draft[name] for name in form.base_fields if name in draft}
 
 
-def _address(version: Version, step: int) -> str:
-    return f"{reverse('web:train', args=[version.pk])}?step={step}"
+def _address(source: Source, step: int) -> str:
+    return f"{_url(source)}?step={step}"
 
 
-def _context(version: Version, step: int) -> dict[str, Any]:
+def _url(source: Source, part: str = "") -> str:
+    """The wizard of this source, or a part of its page: target, price, curve."""
+    name = f"_{part}" if part else ""
+    if source.after is None:
+        return reverse(f"web:train{name}", args=[source.version.pk])
+    return reverse(f"web:train_after{name}", args=[source.after.pk])
+
+
+def _origin(source: Source) -> str:
+    """The page that leads to the wizard."""
+    if source.after is None:
+        return reverse("web:version", args=[source.version.pk])
+    return reverse("web:anonymization", args=[source.after.pk])
+
+
+def _context(source: Source, step: int) -> dict[str, Any]:
+    version = source.version
     account = datasets.the_ledger(version)
     return {
         "version": version,
+        "source": source,
+        "urls": {part: _url(source, part) for part in ("target", "price", "curve")},
         "dataset": version.dataset,
         "ledger": account,
         "balance": ledger.balance(account),
         "unit": unit_in_words(account),
         "step": step,
         "steps": [
-            {"label": label, "url": _address(version, number)}
+            {"label": label, "url": _address(source, number)}
             for number, label in enumerate(_LABELS, start=1)
         ],
-        "back": _address(version, step - 1) if step > 1 else "",
+        "back": _address(source, step - 1) if step > 1 else "",
     }
 
 
-def _data_context(version: Version) -> dict[str, Any]:
+def _data_context(source: Source) -> dict[str, Any]:
     """The columns as a table: which are dropped, and how their domain is known."""
-    columns = list(version.columns.all())
+    columns = list(source.columns.values())
     return {
         "columns": [
             {
@@ -321,9 +367,17 @@ def _data_context(version: Version) -> dict[str, Any]:
     }
 
 
+_VERSION, _RELEASE = "versions/<uuid:pk>/train/", "anonymizations/<uuid:pk>/train/"
 urlpatterns = [
-    path("versions/<uuid:pk>/train/", train, name="train"),
-    path("versions/<uuid:pk>/train/target/", train_target, name="train_target"),
-    path("versions/<uuid:pk>/train/price/", train_price, name="train_price"),
-    path("versions/<uuid:pk>/train/curve/", train_curve, name="train_curve"),
+    path(f"{before}{part}", view, {"find": find}, name=f"{name}{after}")
+    for before, find, name in (
+        (_VERSION, _of_version, "train"),
+        (_RELEASE, _of_release, "train_after"),
+    )
+    for part, view, after in (
+        ("", train, ""),
+        ("target/", train_target, "_target"),
+        ("price/", train_price, "_price"),
+        ("curve/", train_curve, "_curve"),
+    )
 ]

@@ -54,8 +54,10 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-def process(what: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.integration.training.killed_run", what]
+def process(
+    what: str, environment: dict[str, str], *, module: str = "killed_run"
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"tests.integration.training.{module}", what]
     return subprocess.run(  # noqa: S603 - our own words
         command,
         env=environment,
@@ -91,3 +93,28 @@ def test_killed_training_is_resumed_by_another_process(
     whole = epsilon(compose(events), delta=delta)
     assert guarantee["epsilon_accounted"] == pytest.approx(whole, rel=1e-3)
     assert told["kept"] == guarantee
+
+
+@pytest.mark.parametrize(
+    ("point", "left"),
+    [
+        ("finish.published", ["running", "queued", False]),
+        ("end.committed", ["succeeded", "queued", True]),
+    ],
+)
+def test_training_follows_an_anonymization_whose_worker_is_killed_at_its_end(
+    point: str, left: list[object], environment: dict[str, str]
+) -> None:
+    """The release and the training's version are there together, or neither is."""
+    # The first end is that of the upload.
+    strike = {"PRIVACYHUB_FAILPOINT": f"{point}@2*1"}
+    first = process("order", environment | strike, module="killed_chain")
+    assert first.returncode == -signal.SIGKILL, first.stderr[-2000:]
+    second = process("follow", environment, module="killed_chain")
+    assert second.returncode == 0, second.stderr[-2000:]
+    told = json.loads(second.stdout)
+    assert told["left"] == left
+    assert told["states"] == ["succeeded", "succeeded"], told["trace"]
+    assert told["on_the_release"]
+    assert told["releases"] == 1
+    assert (told["held"], told["charged_as_reserved"]) == ("settled", True)
