@@ -33,11 +33,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "privacyhub.settings")
 # The system checks import every page: without them a worker is back twice as soon.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 # A job's limit counts what is reserved, used or not: Arrow's own allocator reserves a
-# gigabyte at once, and Polars' keeps what was freed.
+# gigabyte at once, and Polars' keeps what was freed, in an arena for each thread. A
+# process that has loaded Polars hands its settings down: what comes last holds.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-os.environ.setdefault(
-    "_RJEM_MALLOC_CONF", "retain:false,dirty_decay_ms:0,muzzy_decay_ms:0"
-)
+_GIVE_BACK = "narenas:1,retain:false,dirty_decay_ms:0,muzzy_decay_ms:0"
+_JEMALLOC = "_RJEM_MALLOC_CONF"
+os.environ[_JEMALLOC] = ",".join(filter(None, [os.environ.get(_JEMALLOC), _GIVE_BACK]))
 django.setup()
 
 from django.conf import settings  # noqa: E402
