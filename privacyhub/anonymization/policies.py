@@ -311,7 +311,9 @@ def _weights(given: Any, *, columns: list[str]) -> dict[str, float]:
     weights = check.mapping(given, name="“weights”")
     for column, weight in weights.items():
         if column not in columns:
-            raise check.wrong("A weight names a column that is not generalized.")
+            raise check.wrong(
+                "A weight names a column that is no quasi-identifier or not generalized."
+            )
         check.number(weight, name=f"The weight of “{column}”", lower=0, upper=1000)
     if weights and not any(weights.get(name, 1) > 0 for name in columns):
         raise check.wrong("At least one weight must be above 0.", code="metric")

@@ -32,6 +32,9 @@ from .keys import Bools, Floats
 from .lattice import Levels
 from .metrics import Score
 
+# The whole lattice is gone through where a part is larger than one in so many nodes.
+WHOLE_FROM = 8
+
 
 @dataclass
 class Limits:
@@ -213,8 +216,13 @@ class Exhaustive:
         return self.best is None or self.best.score is None or score < self.best.score
 
     def _close(self, nodes: tuple[Any, ...]) -> None:
-        """Close the nodes of a part of the lattice that cannot be better."""
+        """Close the nodes of a part of the lattice that cannot be better.
+
+        Or of all of it, which is faster than a large part that is not in one piece.
+        """
         if self.best is not None and self.best.score is not None:
+            if WHOLE_FROM * self.open[nodes].size > self.open.size:
+                nodes = (...,)
             cut = self.checker.scorer.cut(self.best.score)
             self.open[nodes] &= self.lower[nodes] < cut
 

@@ -79,7 +79,7 @@ def test_every_group_shows_the_mean_of_its_rows(
     assert before["sodium"].null_count() > 0
     assert after["sodium"].null_count() == 0
     told = api_for(steward).get(f"/api/v1/anonymizations/{run.pk}/").data
-    assert told["result"]["columns"] == list(GENERALIZED)
+    assert sorted(told["result"]["columns"]) == sorted(GENERALIZED)
     [one] = told["result"]["aggregated"]
     assert (one["column"], one["function"]) == ("sodium", "mean")
     value = pl.col("value")

@@ -24,7 +24,7 @@ def test_upload_becomes_a_version_with_columns_profile_and_ledger(
     roles = {column.name: column.role for column in version.columns.all()}
     assert roles["name"] == "identifier"
     assert roles["age"] == "quasi_identifier"
-    assert services.profile(version).column("age").minimum == 20
+    assert services.profile(version=version, by=steward).column("age").minimum == 20
     account = services.the_ledger(version)
     assert not account.is_declared
     kinds = set(LedgerEntry.objects.values_list("kind", flat=True))

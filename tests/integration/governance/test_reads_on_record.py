@@ -16,6 +16,7 @@ from privacyhub.governance import entries
 from privacyhub.governance.models import LedgerEntry
 from privacyhub.training import recipes
 from privacyhub.training.forms import TargetForm
+from privacyhub.training.sources import Source
 
 
 def _looks(by: Any) -> list[tuple[str, str]]:
@@ -32,7 +33,8 @@ def _recipe(version: Version, by: Any) -> None:
 
 
 def _wizard(version: Version, by: Any) -> None:
-    TargetForm(version=version, by=by, initial={"target": "diagnosis"})
+    source = Source(version=version)
+    TargetForm(source=source, by=by, initial={"target": "diagnosis"})
 
 
 def _policy(version: Version, by: Any) -> None:

@@ -54,9 +54,9 @@ class Route:
     def address(self, pk: Any = None) -> str:
         return "/" + self.pattern.replace("<uuid:pk>", str(pk or uuid.uuid4())).replace(
             "<uuid:grant>", str(uuid.uuid4())
-        ).replace("<uidb64>", "AA").replace("<token>", "a-b").replace(
-            "<slug:form>", "onnx"
-        )
+        ).replace("<uuid:run>", str(uuid.uuid4())).replace("<uidb64>", "AA").replace(
+            "<token>", "a-b"
+        ).replace("<slug:form>", "onnx")
 
 
 def _routes(resolver: Any, before: str = "") -> Iterator[Route]:

@@ -71,6 +71,7 @@ def order() -> None:
             "features": ["sex", "creatinine"],
             "settings": {"epochs": 2},
         },
+        by=steward,
     )
     training.submit(version=version, after=run, recipe=recipe, by=steward, name="Model")
     execution.execute(str(run.job_id))

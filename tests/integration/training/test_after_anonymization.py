@@ -70,7 +70,7 @@ def train_after(register_version: Any, steward: Any) -> Callable[..., TrainingRu
 
     def make(run: AnonymizationRun, **asked: Any) -> TrainingRun:
         recipe = recipes.build(
-            version=register_version, after=run, request=CLASSES | asked
+            version=register_version, after=run, request=CLASSES | asked, by=steward
         )
         return training.submit(
             version=register_version,
