@@ -312,7 +312,7 @@ def _weights(given: Any, *, columns: list[str]) -> dict[str, float]:
     for column, weight in weights.items():
         if column not in columns:
             raise check.wrong(
-                "A weight names a column that is no quasi-identifier or not generalized."
+                "A weight names no quasi-identifier, or one that is not generalized."
             )
         check.number(weight, name=f"The weight of “{column}”", lower=0, upper=1000)
     if weights and not any(weights.get(name, 1) > 0 for name in columns):
