@@ -19,7 +19,7 @@ django.setup()
 from django.core.management import call_command  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from jobs import execution, services  # noqa: E402
+from jobs import execution, reaping  # noqa: E402
 from jobs.models import Job  # noqa: E402
 from jobs.states import State  # noqa: E402
 from privacyhub.accounts.models import User  # noqa: E402
@@ -84,7 +84,7 @@ def follow() -> None:
     past = timezone.now() - timedelta(hours=1)
     Job.objects.filter(state=State.RUNNING).update(lease_until=past)
     for _ in range(MOST_TURNS):
-        services.reap()
+        reaping.reap()
         heard = Job.objects.claimable().exclude(published_at=None)
         job = heard.order_by("created_at").first()
         if job is None:
