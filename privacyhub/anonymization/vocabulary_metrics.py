@@ -122,13 +122,14 @@ METHODS: dict[str, MethodKind] = {
             label="Local recoding",
             says="What would be suppressed is generalized again, on its own, round by "
             "round: less is lost, and rows of one column can stand at different "
-            "levels. For k-anonymity and l-diversity.",
+            "levels. Not for models that joining two groups can break.",
         ),
         MethodKind(
             name="cell_suppression",
             label="Single cells suppressed",
             says="Nothing is generalized: in each round a column is shown or hidden "
-            "for the rows that are left. For k-anonymity and l-diversity.",
+            "for the rows that are left. Not for models that joining two groups can "
+            "break.",
         ),
     )
 }

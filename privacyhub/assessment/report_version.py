@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from privacyhub.anonymization import narration
+from privacyhub.anonymization.models import AnonymizationRun
+from privacyhub.anonymization.policies import FULL_DOMAIN
+from privacyhub.anonymization.vocabulary import METHODS
 from privacyhub.assessment import report_data, report_ledgers
 from privacyhub.assessment.report_fields import (
     assumed,
@@ -150,8 +153,7 @@ def _implementation(version: Version) -> dict[str, Any]:
     levels = run.result.get("levels") or {} if run else {}
     heights = run.result.get("heights") or {} if run else {}
     mechanism = {
-        VersionKind.ANONYMIZED: "Full-domain recoding over value hierarchies, with an "
-        "optimal search and a limit on suppressed rows.",
+        VersionKind.ANONYMIZED: recoding(run),
         VersionKind.CORRECTED: "The parent's rows and one row a corrected prediction.",
         VersionKind.UPLOADED: "As it was uploaded.",
     }.get(VersionKind(version.kind))
@@ -192,6 +194,18 @@ def _implementation(version: Version) -> dict[str, Any]:
             "Random generator",
             "Keys and the coin of each unit come from the operating system.",
         ),
+    )
+
+
+def recoding(run: AnonymizationRun | None) -> str | None:
+    """How the rows were recoded, and whether the search was proved."""
+    if run is None:
+        return None
+    method = METHODS[run.policy.get("method", FULL_DOMAIN)]
+    proved = "proved" if run.result.get("optimal") else "not proved"
+    return (
+        f"{method.label}, over value hierarchies, with a limit on suppressed rows. That "
+        f"there is no better solution is {proved}."
     )
 
 

@@ -10,7 +10,8 @@ import pytest
 from django.db import DatabaseError, transaction
 
 from privacyhub.accounts.roles import NotAllowed
-from privacyhub.assessment import reports
+from privacyhub.anonymization.models import AnonymizationRun
+from privacyhub.assessment import report_version, reports
 from privacyhub.assessment.models import Report
 from privacyhub.assessment.report_fields import SOURCES
 from privacyhub.datasets.errors import Conflict
@@ -271,3 +272,21 @@ def test_sharing_gives_the_report_alone(
     assert not type(model_version).objects.visible_to(analyst).exists()
     reports.unshare(report=report, grant=grant, by=steward)
     assert not Report.objects.visible_to(analyst).exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "optimal", "says"),
+    [
+        ("full_domain", True, "One level for each column"),
+        ("local_recoding", False, "Local recoding"),
+        ("cell_suppression", True, "Single cells suppressed"),
+    ],
+)
+def test_report_of_a_release_names_its_own_mechanism(
+    method: str, optimal: bool, says: str
+) -> None:
+    run = AnonymizationRun(policy={"method": method}, result={"optimal": optimal})
+    told = report_version.recoding(run)
+    assert told is not None
+    assert told.startswith(says)
+    assert ("not proved" in told) != optimal
