@@ -204,8 +204,8 @@ def recoding(run: AnonymizationRun | None) -> str | None:
     method = METHODS[run.policy.get("method", FULL_DOMAIN)]
     proved = "proved" if run.result.get("optimal") else "not proved"
     return (
-        f"{method.label}, over value hierarchies, with a limit on suppressed rows. That "
-        f"there is no better solution is {proved}."
+        f"{method.label}, over value hierarchies, with a limit on suppressed rows. "
+        f"That there is no better solution is {proved}."
     )
 
 
