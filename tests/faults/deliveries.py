@@ -22,7 +22,6 @@ SELDOM = ("cancel.", "release.", "end.")  # by jobs that are cancelled or give u
 # and where keepers pass, on which everything that died waits.
 CHANCES = {
     "publish.": 0.1,
-    "release.": 0.1,
     "reap.": 0.1,
     "claim.": 0.1,
     "run.starting": 0.1,

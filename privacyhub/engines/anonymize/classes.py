@@ -162,7 +162,8 @@ class Classes:
             return self._order[np.repeat(chosen, lengths)]
         marked = np.zeros(self._space, dtype=bool)
         marked[self.keys[chosen]] = True
-        return np.flatnonzero(marked[self._entry_keys])
+        # With short indices `take` is twice as fast as brackets.
+        return np.flatnonzero(marked.take(self._entry_keys))
 
     def table(self, name: str) -> Floats:
         """Counts of a sensitive column's values, shape (classes, values)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +82,8 @@ class _LossScorer(ColumnScorer):
         n = float(problem.total)
         leaves = np.array([float(column.leaves) for column in problem.columns])
         self.least = self.cost * n / leaves
-        self.span = n - self.least
+        span = n - self.least
+        self.span = np.where(span > 0, span, np.inf)  # else nothing can be lost
         levels = [len(column.levels) for column in problem.columns]
         self.column = np.repeat(np.arange(len(levels)), levels)
         self.first = np.cumsum([0, *levels[:-1]])
@@ -89,9 +91,7 @@ class _LossScorer(ColumnScorer):
         self.totals = problem.shares_of(problem.all_joint_counts)
 
     def _normalized(self, total: Floats, column: Ints | int) -> Floats:
-        least, span = self.least[column], self.span[column]
-        share = (total - least) / np.where(span > 0, span, np.inf)
-        return np.maximum(share, 0.0)
+        return np.maximum((total - self.least[column]) / self.span[column], 0.0)
 
     def row_costs(self, column: int, level: int) -> Floats:
         return self.cost * self.problem.columns[column].shares[level]
@@ -117,12 +117,14 @@ class _LossScorer(ColumnScorer):
         return self._normalized(total, np.arange(len(at)))
 
     def parts(self) -> list[Floats]:
-        return self._parts(self.cost * self.totals)
+        return self._parts(self.cost * self.totals, top=self.problem.heights)
 
-    def _parts(self, total: Floats) -> list[Floats]:
-        """A vector for each column, from the sums over all rows."""
+    def _parts(self, total: Floats, *, top: Sequence[int]) -> list[Floats]:
+        """A vector for each column, up to its top level, from sums over all rows."""
         costs = self._normalized(total, self.column)
-        return np.split(self.aggregate.part(costs, self.column), self.first[1:])
+        parts = self.aggregate.part(costs, self.column)
+        levels = zip(self.first.tolist(), top, strict=True)
+        return [parts[first : first + level + 1] for first, level in levels]
 
     def parts_below(
         self, classes: Classes, least: Ints, whole: Bools
@@ -143,8 +145,7 @@ class _LossScorer(ColumnScorer):
                 for j in range(len(self.first))
             ]
             total += np.array(extra)[self.column]
-        parts = zip(self._parts(total), classes.levels, strict=True)
-        return [part[: level + 1] for part, level in parts]
+        return self._parts(total, top=classes.levels)
 
     def class_order(self, classes: Classes) -> Floats:
         """The aggregate of each class's shares, not normalized, as in ARX."""
