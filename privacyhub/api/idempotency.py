@@ -159,7 +159,9 @@ def _hold(request: Request, key: str, digest: str) -> tuple[KeptAnswer, bool]:
             )
             return kept, True
     except IntegrityError:
-        kept = KeptAnswer.objects.get(**scope)
+        kept = KeptAnswer.objects.filter(**scope).first()
+    if kept is None:  # forgotten in between: the key is free again
+        return _hold(request, key, digest)
     if kept.body_digest != digest:
         raise Conflict(
             "This Idempotency-Key came with another request before.",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import IntegrityError
 from django.db.models import F
 from django.utils import timezone
 from rest_framework.response import Response
@@ -179,6 +180,23 @@ def test_an_effect_whose_answer_was_lost_is_not_made_twice(
     told = upload()
     assert (told.status_code, told.json()["code"]) == (409, "idempotency_answer_lost")
     assert Hierarchy.objects.count() == 1
+
+
+def test_a_key_that_is_forgotten_while_it_is_looked_for_is_free(
+    admin: Any, api_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another request had the key when this one came, and was refused since."""
+    real = KeptAnswer.objects.create
+    taken = iter([True, False])
+
+    def create(**fields: Any) -> KeptAnswer:
+        if next(taken):
+            raise IntegrityError
+        return real(**fields)
+
+    monkeypatch.setattr(KeptAnswer.objects, "create", create)
+    assert _create_user(admin, api_for).status_code == 201
+    assert _made() == 1
 
 
 def test_a_request_that_lost_its_key_does_nothing(
