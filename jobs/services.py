@@ -33,7 +33,7 @@ from jobs.states import (
     State,
     TooManyJobs,
 )
-from jobs.transitions import end, publish, put_back, put_back_lost
+from jobs.transitions import end, locked_behind, publish, put_back, put_back_lost
 from privacyhub import logs
 
 
@@ -255,6 +255,7 @@ def request_cancel(*, job: Job, by: Any) -> Job:
     if row.state in TERMINAL:
         return row
     if row.cancel_requested_at is None:
+        locked_behind(row)  # as `end` does, and before these hooks for the same reason
         registry.run_cancel_hooks(row, by)
         # By the database's clock, since the reaper looks at it.
         Job.objects.filter(pk=row.pk).update(cancel_requested_at=Now())

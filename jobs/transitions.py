@@ -7,6 +7,7 @@ that is woken after the commit.
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from django.conf import settings
@@ -42,7 +43,29 @@ def publish(*, job: Job) -> bool:
 
 
 def end(row: Job, state: State, *, stage: str | None = None) -> None:
-    """Give the locked row its terminal state; hooks share the transaction."""
+    """Give the locked row its terminal state, and with it what waited in vain for it.
+
+    Hooks share the transaction. They lock ledgers, and whoever cancels a follower has
+    its row before them: so all rows are locked before the first hook runs.
+    """
+    behind = [] if state == State.SUCCEEDED else locked_behind(row)
+    _end_one(row, state, stage=stage)
+    if state == State.SUCCEEDED:
+        for follower in row.next.filter(state=State.QUEUED):
+            transaction.on_commit(partial(publish, job=follower))
+    for follower in behind:
+        follower.message = "The job that it depends on did not succeed."
+        follower.error_code = "dependency"
+        _end_one(follower, State.FAILED)
+
+
+def locked_behind(row: Job) -> list[Job]:
+    """Lock the queued rows that wait for this one, and for those; nearest first."""
+    nearest = list(row.next.select_for_update().filter(state=State.QUEUED))
+    return [*nearest, *chain.from_iterable(map(locked_behind, nearest))]
+
+
+def _end_one(row: Job, state: State, *, stage: str | None = None) -> None:
     if row.state in TERMINAL:
         raise StaleAttempt
     row.state = state
@@ -54,14 +77,6 @@ def end(row: Job, state: State, *, stage: str | None = None) -> None:
     failpoints.reach("end.in_transaction")
     transaction.on_commit(partial(failpoints.reach, "end.committed"))
     transaction.on_commit(partial(_wake_for_next_of, row.owner_id, but=row.pk))
-    if state == State.SUCCEEDED:
-        for follower in row.next.filter(state=State.QUEUED):
-            transaction.on_commit(partial(publish, job=follower))
-    else:
-        for follower in row.next.select_for_update().filter(state=State.QUEUED):
-            follower.message = "The job that it depends on did not succeed."
-            follower.error_code = "dependency"
-            end(follower, State.FAILED)
 
 
 def put_back_lost(row: Job) -> None:

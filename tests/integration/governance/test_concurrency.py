@@ -6,14 +6,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.db.models import Count
 
-from jobs import execution, services
+from jobs import execution, registry, services
 from jobs.models import Job
 from jobs.states import TooManyJobs
 from privacyhub.accounts.models import User
@@ -207,3 +207,48 @@ def test_jobs_that_end_while_others_reserve_do_not_wait_for_each_other(
     monkeypatch.setattr("django.conf.settings.MAX_RUNNING_JOBS_PER_USER", 100)
     assert set(_all_at_once(work, threads=16)) == {"succeeded"}
     assert audit.first_bad_row() is None
+
+
+@pytest.mark.parametrize("ending", ["fail", "cancel"])
+def test_a_job_that_ends_in_vain_and_its_follower_cancelled_do_not_block_each_other(
+    steward: Any, monkeypatch: Any, ending: str
+) -> None:
+    """All rows of a chain are locked before the trail, by whoever ends any of them."""
+    monkeypatch.setattr("jobs.messages.send", lambda **_: True)
+    first = services.submit(kind="nothing", title="First", owner=steward, spec={})
+    second = services.submit(
+        kind="nothing", title="Second", owner=steward, spec={}, depends_on=first
+    )
+    third = services.submit(
+        kind="nothing", title="Third", owner=steward, spec={}, depends_on=second
+    )
+    held = services.claim(job_id=first.pk, worker="one") if ending == "fail" else first
+    assert held is not None
+    holds_the_trail = Event()
+
+    def slowly(run: Callable[..., None]) -> Callable[..., None]:
+        def hooks(row: Job, *more: Any) -> None:
+            run(row, *more)
+            if row.pk == first.pk:
+                holds_the_trail.set()
+                time.sleep(0.5)
+
+        return hooks
+
+    for name in ("run_ended_hooks", "run_cancel_hooks"):
+        monkeypatch.setattr(registry, name, slowly(getattr(registry, name)))
+
+    def work(number: int) -> None:
+        if number:
+            holds_the_trail.wait(timeout=60)
+            services.request_cancel(job=third, by=steward)
+        elif ending == "fail":
+            services.fail(job=held, code="broken", message="It broke.")
+        else:
+            services.request_cancel(job=first, by=steward)
+
+    _all_at_once(work, threads=2)
+    told = {row.title: row.state for row in Job.objects.all()}
+    assert told["First"] in {"failed", "cancelled"}
+    assert {told["Second"], told["Third"]} <= {"failed", "cancelled"}
+    assert verify().holds
