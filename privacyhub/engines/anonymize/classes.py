@@ -36,7 +36,7 @@ class Classes:
     def __init__(self, *, problem: Problem, levels: Sequence[int]) -> None:
         self.problem = problem
         self.levels = tuple(levels)
-        self._last_shares: tuple[Bools, Floats] | None = None
+        self._last_lost: tuple[Bools, float, Floats] | None = None
         self._halves = problem.halves(self.levels)
         left, right = self._halves
         self._space = left.count * right.count
@@ -133,26 +133,29 @@ class Classes:
 
     def leaf_counts(self, chosen: Bools) -> list[Floats]:
         """Rows of the chosen classes by level-0 code, for each column."""
-        return self.problem.leaves_of(self._joint_counts(chosen))
+        counts = self._joint_counts(chosen, rows=self.size[chosen].sum())
+        return self.problem.joint.leaves(counts)
 
-    def share_sums(self, chosen: Bools) -> Floats:
-        """Shares of the chosen classes' rows, see `Problem.shares_of`."""
-        last = self._last_shares
+    def lost(self, chosen: Bools) -> tuple[float, Floats]:
+        """The chosen classes' rows, and their shares, see `JointCounts.shares`."""
+        last = self._last_lost
         if last is None or not np.array_equal(last[0], chosen):
-            last = chosen, self.problem.shares_of(self._joint_counts(chosen))
-            self._last_shares = last
-        return last[1]
+            rows = self.size[chosen].sum()
+            counts = self._joint_counts(chosen, rows=rows)
+            last = chosen, float(rows), self.problem.joint.shares(counts)
+            self._last_lost = last
+        return last[1:]
 
-    def _joint_counts(self, chosen: Bools) -> list[Floats]:
+    def _joint_counts(self, chosen: Bools, *, rows: int) -> list[Floats]:
         """Rows of the chosen classes, by joint codes; whichever are fewer are counted.
 
         Counts are whole numbers, so that the difference is exact.
         """
-        problem = self.problem
-        if 2 * self.size[chosen].sum() <= problem.total:
-            return problem.joint_counts(self._entries(chosen))
-        others = problem.joint_counts(self._entries(~chosen))
-        pairs = zip(problem.all_joint_counts, others, strict=True)
+        joint = self.problem.joint
+        if 2 * rows <= self.problem.total:
+            return joint.of(self._entries(chosen))
+        others = joint.of(self._entries(~chosen))
+        pairs = zip(joint.of_all, others, strict=True)
         return [everything - other for everything, other in pairs]
 
     def _entries(self, chosen: Bools) -> Ints:

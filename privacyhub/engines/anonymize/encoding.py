@@ -7,7 +7,6 @@ follows works on entries; only `encode` and recoding see all rows.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,11 +17,9 @@ import polars as pl
 from .errors import AnonymizeError
 from .halves import KEPT_BYTES, Half
 from .hierarchies import Hierarchy, as_text
-from .keys import Bools, Floats, Ints, count_by, dense_keys, pack
+from .joint import JointCounts
+from .keys import Bools, Floats, Ints, count_by, dense_keys
 from .rows import Coded, FrameRows, Rows, factorize
-
-# Columns whose values have no more combinations than this are counted together.
-JOINT_CELLS = 4096
 
 
 @dataclass(frozen=True)
@@ -76,30 +73,6 @@ class Sensitive:
     name: str
     codes: Ints
     labels: tuple[str, ...]
-
-
-class _Joint:
-    """Neighbouring columns coded together at level 0.
-
-    `keys` of the entries, shape (entries,), in row-major order of `sizes`.
-    """
-
-    def __init__(self, *, columns: Sequence[Column], codes: Sequence[Ints]) -> None:
-        self._columns = columns
-        self.sizes = tuple(column.sizes[0] for column in columns)
-        self.cells = math.prod(self.sizes)
-        self.keys, _ = pack(codes, sizes=self.sizes)
-
-    @cached_property
-    def shares(self) -> Floats:
-        """Shares at each level of each column in turn, shape (levels, cells)."""
-        codes = np.unravel_index(np.arange(self.cells), self.sizes)
-        return np.concatenate(
-            [
-                column.share_table[:, own]
-                for column, own in zip(self._columns, codes, strict=True)
-            ]
-        )
 
 
 @dataclass(frozen=True)
@@ -195,56 +168,14 @@ class Problem:
             self._lifts[column, level] = known
         return known
 
-    def joint_counts(self, entries: Ints) -> list[Floats]:
-        """Rows of some entries by the joint level-0 codes of each group of columns."""
-        weights = self.float_weights[entries]
-        out = []
-        for group in self._joint:
-            keys = group.keys[entries]
-            counts = np.bincount(keys, weights=weights, minlength=group.cells)
-            out.append(counts.astype(np.float64, copy=False))
-        return out
-
     @cached_property
-    def all_joint_counts(self) -> list[Floats]:
-        return self.joint_counts(np.arange(len(self.weights)))
-
-    def leaves_of(self, counts: Sequence[Floats]) -> list[Floats]:
-        """`joint_counts` by level-0 code, for each column."""
-        out: list[Floats] = []
-        for group, joint in zip(self._joint, counts, strict=True):
-            axes = range(len(group.sizes))
-            table = joint.reshape(group.sizes)
-            out += [table.sum(axis=tuple(a for a in axes if a != j)) for j in axes]
-        return out
-
-    def shares_of(self, counts: Sequence[Floats]) -> Floats:
-        """Sums of shares over `joint_counts`, for each level of each column in turn."""
-        # Not `@`: its threads cost more than products of this size.
-        sums = [
-            np.einsum("lc,c->l", group.shares, joint)
-            for group, joint in zip(self._joint, counts, strict=True)
-        ]
-        return np.concatenate(sums)
-
-    @cached_property
-    def _joint(self) -> list[_Joint]:
-        """Neighbouring columns together, up to JOINT_CELLS cells."""
-        groups: list[list[int]] = []
-        cells = JOINT_CELLS + 1
-        for j, column in enumerate(self.columns):
-            if cells * column.sizes[0] > JOINT_CELLS:
-                groups.append([])
-                cells = 1
-            groups[-1].append(j)
-            cells *= column.sizes[0]
-        return [
-            _Joint(
-                columns=[self.columns[j] for j in group],
-                codes=[self.codes[j] for j in group],
-            )
-            for group in groups
-        ]
+    def joint(self) -> JointCounts:
+        """Counts of the rows of entries, for leaf counts and sums of shares."""
+        return JointCounts(
+            codes=self.codes,
+            share_tables=[column.share_table for column in self.columns],
+            weights=self.float_weights,
+        )
 
     @cached_property
     def float_weights(self) -> Floats:

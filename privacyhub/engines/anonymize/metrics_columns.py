@@ -88,7 +88,7 @@ class _LossScorer(ColumnScorer):
         self.column = np.repeat(np.arange(len(levels)), levels)
         self.first = np.cumsum([0, *levels[:-1]])
         # Sum of shares over all rows.
-        self.totals = problem.shares_of(problem.all_joint_counts)
+        self.totals = problem.joint.shares(problem.joint.of_all)
 
     def _normalized(self, total: Floats, column: Ints | int) -> Floats:
         return np.maximum((total - self.least[column]) / self.span[column], 0.0)
@@ -111,9 +111,9 @@ class _LossScorer(ColumnScorer):
     def costs(self, classes: Classes, suppressed: Bools) -> Floats:
         at = self.first + classes.levels
         total = self.cost * self.totals[at]
-        rows = float(classes.size[suppressed].sum())
-        if rows:
-            total += self._extra(rows, classes.share_sums(suppressed)[at])
+        if suppressed.any():
+            rows, shares = classes.lost(suppressed)
+            total += self._extra(rows, shares[at])
         return self._normalized(total, np.arange(len(at)))
 
     def parts(self) -> list[Floats]:
@@ -135,9 +135,8 @@ class _LossScorer(ColumnScorer):
         is; a row is cheapest to suppress where its share is largest, at this node.
         """
         total = self.cost * self.totals
-        rows = float(classes.size[whole].sum())
-        if rows:
-            total += self._extra(rows, classes.share_sums(whole))
+        if whole.any():
+            total += self._extra(*classes.lost(whole))
         partly = least * ~whole
         if partly.any():
             extra = [

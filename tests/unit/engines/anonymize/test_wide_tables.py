@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from privacyhub.engines import anonymize as an
-from privacyhub.engines.anonymize import classes, encoding, halves, keys, rows
+from privacyhub.engines.anonymize import classes, halves, joint, keys, rows
 from tests.unit.engines.anonymize import brute_force as bf
 
 
@@ -71,7 +71,7 @@ def test_wide_keys_give_the_same_result(
     monkeypatch.setattr(halves, "WIDE", 2)
     for module in (keys, classes):
         monkeypatch.setattr(module, "DENSE_CELLS", 0)
-    monkeypatch.setattr(encoding, "JOINT_CELLS", 10)
+    monkeypatch.setattr(joint, "JOINT_CELLS", 10)
     for one, narrow in zip((asked, part), both, strict=True):
         found = an.anonymize(frame, **one)
         assert found.score == pytest.approx(narrow.score, rel=1e-12)
