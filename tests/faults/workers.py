@@ -57,11 +57,10 @@ def kill_workers(trial: Trial) -> None:
     """F2: a whole worker gets SIGKILL, half of the time its children with it."""
     kills = trial.size(50, 1)
     waiting: dict[str, tuple[int, float]] = {}
-    trial.submit(trial.size(60, 3), steps=24)
     while trial.count < kills:
+        _keep_open(trial, trial.size(12, 3))
         job = trial.a_running_job()
         if job is None:
-            trial.submit(6, steps=24)
             continue
         time.sleep(trial.coins.uniform(0, 1))
         worker = _worker_of(trial, job)
@@ -87,6 +86,15 @@ def kill_workers(trial: Trial) -> None:
         time.sleep(0.1)
     _forget_claimed(trial, waiting)
     trial.stack.until_ready(len(trial.stack.workers))
+
+
+def _keep_open(trial: Trial, count: int) -> None:
+    """Submit until so many jobs are open: enough for every child, and no long line.
+
+    Where a line is long, a lost job's wait tells of the line and not of the loss.
+    """
+    still = [job for job in trial.jobs().values() if not job.ended]
+    trial.submit(max(0, count - len(still)), steps=24)
 
 
 def _kill_keeper(trial: Trial) -> None:
