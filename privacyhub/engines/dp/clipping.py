@@ -232,10 +232,12 @@ def clipped_sum(
         return tf.concat(flat, axis=0)
 
     # Zero times NaN is NaN: rows that do not count are replaced, not multiplied away.
-    # Hardly any batch has one, and the rest is spared the copies.
+    # Hardly any batch has one, and the rest is spared the copies. The usual sum is
+    # taken outside of the condition, where XLA fuses it with what comes before.
+    usual = summed(lambda values: values)
     return tf.cond(
         tf.reduce_all(finite),
-        lambda: summed(lambda values: values),
+        lambda: usual,
         lambda: summed(lambda values: tf.where(finite[:, None], values, 0.0)),
     )
 

@@ -6,9 +6,11 @@ padding, and noise. While one chunk is computed the next is prepared.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,10 @@ from privacyhub.engines.dp.sampling import PoissonSampler, UnitRows
 from privacyhub.engines.prepare.encoding import EncodedTable
 
 _ROWS_AT_ONCE = 4096
+# TensorFlow takes arrays that begin at a multiple of this without copying them.
+_ALIGNED_TO = 64
+# One chunk is computed while the next is prepared.
+_CHUNKS_AT_ONCE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +35,8 @@ class Chunk:
     row's squared norm), target and row_weight [passes, R] with R = width * rows per
     unit. drawn [passes, width]: 1 for a unit of the batch, 0 for padding; [passes, 0]
     where nobody counts units. pass_ends [S]: the pass before which each step ends.
-    noise [S, noise columns], or [S, 1] without noise.
+    noise [S, noise columns], or [S, 1] without noise. The arrays of the chunk after
+    the next one are in the same memory.
     """
 
     steps: int
@@ -75,6 +82,7 @@ class Feed:
         self._width = width
         # Room for the batches that need a second pass; grows when they are more.
         self._passes = steps_a_chunk + 2 + steps_a_chunk // 8
+        self._kept = [_Kept() for _ in range(_CHUNKS_AT_ONCE)]
         finite = np.isfinite(data.features).all(axis=1) & np.isfinite(target)
         self._all_finite = bool(finite.all())
         self._finite = finite
@@ -84,14 +92,17 @@ class Feed:
     def chunks(self, sizes: Sequence[int]) -> Generator[Chunk, None, None]:
         """A chunk for each number of steps in `sizes`."""
         with ThreadPoolExecutor(max_workers=1) as pool:
-            waiting = [pool.submit(self._prepare, size) for size in sizes[:1]]
+            kept = cycle(self._kept)
+            waiting = [
+                pool.submit(self._prepare, size, next(kept)) for size in sizes[:1]
+            ]
             for size in [*sizes[1:], None]:
                 chunk = waiting.pop().result()
                 if size is not None:
-                    waiting.append(pool.submit(self._prepare, size))
+                    waiting.append(pool.submit(self._prepare, size, next(kept)))
                 yield chunk
 
-    def _prepare(self, steps: int) -> Chunk:
+    def _prepare(self, steps: int, kept: _Kept) -> Chunk:
         drawn, passes = self._sampler.draw(steps).padded(self._width)
         self._passes = max(self._passes, len(drawn))
         drawn = np.pad(
@@ -110,7 +121,8 @@ class Feed:
                 np.maximum(present.sum(axis=2), 1), self._units.max_rows, axis=1
             )
         weight[flat < 0] = 0
-        features = np.take(self._data.features, flat, axis=0, mode="wrap")
+        features = kept.array("features", (*flat.shape, self._data.features.shape[1]))
+        np.take(self._data.features, flat, axis=0, mode="wrap", out=features)
         squares = self._squares[flat]
         target = self._target[flat]
         if self._units.max_rows > 1:
@@ -122,11 +134,11 @@ class Feed:
             features[spoiled] = 0
             squares[spoiled] = 0
             target[spoiled] = 0
-        noise = (
-            self._noise((self._steps, self._noise_columns))
-            if self._noise is not None
-            else np.zeros((self._steps, 1), dtype=np.float32)
-        )
+        if self._noise is None:
+            noise = np.zeros((self._steps, 1), dtype=np.float32)
+        else:
+            noise = kept.array("noise", (self._steps, self._noise_columns))
+            self._noise(noise)
         return Chunk(
             steps=steps,
             features=features,
@@ -138,6 +150,30 @@ class Feed:
             pass_ends=ends,
             noise=noise,
         )
+
+
+class _Kept:
+    """The large arrays of one chunk, kept for a later one.
+
+    New memory takes the system as long to hand out as the rows take to gather.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[np.float32]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """An array of that shape, of any content."""
+        known = self._arrays.get(name)
+        if known is None or known.shape != shape:
+            known = self._arrays[name] = _aligned(shape)
+        return known
+
+
+def _aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    size = 4 * math.prod(shape)
+    memory = np.empty(size + _ALIGNED_TO, dtype=np.uint8)
+    first = -memory.ctypes.data % _ALIGNED_TO
+    return memory[first : first + size].view(np.float32).reshape(shape)
 
 
 def _squared_norms(features: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,8 +16,8 @@ from privacyhub.engines.assess.canary import (  # noqa: E402
 )
 from privacyhub.engines.dp import compiled, reference, training  # noqa: E402
 from privacyhub.engines.dp.clipping import clipped_sum  # noqa: E402
-from privacyhub.engines.dp.noise import entropy_noise  # noqa: E402
 from privacyhub.engines.dp.spec import REFERENCES  # noqa: E402
+from tests.unit.engines.dp.noises import halved  # noqa: E402
 
 NOISE, STEPS = 3.0, 4
 
@@ -44,8 +44,7 @@ def test_build_is_consistent_and_the_bound_means_something() -> None:
 
 
 def test_half_the_noise_is_caught() -> None:
-    full = entropy_noise()
-    result = audit(noise_source=lambda shape: 0.5 * full(shape))
+    result = audit(noise_source=halved())
     assert not result.consistent, result
 
 
@@ -56,8 +55,7 @@ def test_adaptive_clip_norm_is_consistent_and_the_bound_means_something() -> Non
 
 
 def test_half_the_noise_beside_an_adaptive_clip_norm_is_caught() -> None:
-    full = entropy_noise()
-    result = audit(lambda shape: 0.5 * full(shape), clip_quantile=0.5)
+    result = audit(halved(), clip_quantile=0.5)
     assert not result.consistent, result
 
 

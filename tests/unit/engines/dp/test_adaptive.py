@@ -26,6 +26,7 @@ from tensorflow_privacy.privacy.dp_query import (  # noqa: E402
 
 from privacyhub.engines.dp.clipping import clipped_sum  # noqa: E402
 from privacyhub.engines.dp.training import train, train_plain  # noqa: E402
+from tests.unit.engines.dp.noises import silent  # noqa: E402
 
 SIGNIFICANCE = 1e-6
 ROWS = 200
@@ -40,10 +41,6 @@ SPEC = TrainSpec(
     clip_norm=0.5,
     clip_quantile=0.7,
 )
-
-
-def silent(shape: tuple[int, int]) -> np.ndarray:
-    return np.zeros(shape, dtype=np.float32)
 
 
 def table(rows: int = ROWS) -> EncodedTable:

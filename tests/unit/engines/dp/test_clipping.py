@@ -63,20 +63,20 @@ def setting(task, outputs, hidden, embeddings, rows_per_unit, *, activation="tan
     }
 
 
-def ours(arrays, *, task, clip, rows_per_unit, feature_squares=None):
-    total = clipped_sum(
-        vector=tf.constant(arrays["vector"]),
-        architecture=arrays["architecture"],
-        task=task,
-        features=tf.constant(arrays["features"]),
-        ids=tf.constant(arrays["ids"]),
-        target=tf.constant(arrays["target"]),
-        row_weight=tf.constant(arrays["row_weight"]),
-        clip_norm=tf.constant(clip, tf.float32),
-        rows_per_unit=rows_per_unit,
-        feature_squares=feature_squares,
-    )
-    return total.numpy()
+def ours(arrays, *, task, clip, rows_per_unit, feature_squares=None, compiled=False):
+    def run(clip_norm, **given):
+        return clipped_sum(
+            architecture=arrays["architecture"],
+            task=task,
+            clip_norm=clip_norm,
+            rows_per_unit=rows_per_unit,
+            feature_squares=feature_squares,
+            **given,
+        )
+
+    given = {n: tf.constant(a) for n, a in arrays.items() if n != "architecture"}
+    run = tf.function(run, jit_compile=True) if compiled else run
+    return run(tf.constant(clip, tf.float32), **given).numpy()
 
 
 def brute_force(arrays, *, task, clip, rows_per_unit):
@@ -234,7 +234,8 @@ def test_removing_one_unit_changes_the_sum_by_at_most_the_clip(
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf, 3e38])
 @pytest.mark.parametrize("rows", [1, 2])
-def test_unit_that_is_not_finite_counts_as_zero(poison, rows) -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+def test_unit_that_is_not_finite_counts_as_zero(poison, rows, compiled) -> None:
     arrays = setting("binary", 1, (8,), ((4, 2),), rows)
     arrays["row_weight"][:] = 1
     without = {k: v for k, v in arrays.items()}
@@ -242,7 +243,7 @@ def test_unit_that_is_not_finite_counts_as_zero(poison, rows) -> None:
     without["row_weight"][:rows] = 0
     expected = ours(without, task="binary", clip=1.0, rows_per_unit=rows)
     arrays["features"][0] = poison
-    got = ours(arrays, task="binary", clip=1.0, rows_per_unit=rows)
+    got = ours(arrays, task="binary", clip=1.0, rows_per_unit=rows, compiled=compiled)
     assert np.isfinite(got).all()
     if not np.isfinite(poison):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)

@@ -20,6 +20,7 @@ from privacyhub.engines.dp.optimizers import (  # noqa: E402
 )
 from privacyhub.engines.dp.sampling import PoissonSampler  # noqa: E402
 from privacyhub.engines.dp.training import train, train_plain  # noqa: E402
+from tests.unit.engines.dp.noises import silent  # noqa: E402
 
 SIGNIFICANCE = 1e-6
 SPEC = TrainSpec(
@@ -132,12 +133,9 @@ def test_sum_is_divided_by_the_expected_batch_not_the_drawn_one() -> None:
         clip_norm=10.0,
     )
 
-    def no_noise(shape):
-        return np.zeros(shape, dtype=np.float32)
-
     moves = []
     for _ in range(6):
-        model, _ = charged_blocks(spec, data=data, noise_source=no_noise)
+        model, _ = charged_blocks(spec, data=data, noise_source=silent)
         moves.append(float(model.weights["dense_0/bias"][0]))
     drawn = np.array(moves) / 0.5 * spec.expected_batch
     np.testing.assert_allclose(drawn, np.round(drawn), atol=1e-3)
@@ -165,9 +163,7 @@ def test_loop_sums_every_row_of_a_batch_once(rows_per_unit: int) -> None:
         clip_norm=100.0,
         max_rows_per_unit=rows_per_unit,
     )
-    model, _ = charged_blocks(
-        spec, data=data, noise_source=lambda shape: np.zeros(shape, np.float32)
-    )
+    model, _ = charged_blocks(spec, data=data, noise_source=silent)
     marks = model.weights["dense_0/kernel"][:, 0] * units * rows_per_unit
     np.testing.assert_allclose(marks, 0.5, rtol=1e-4)
 
@@ -233,9 +229,7 @@ def test_units_join_and_leave_together() -> None:
     )
     seen = set()
     for _ in range(6):
-        model, _ = charged_blocks(
-            spec, data=data, noise_source=lambda shape: np.zeros(shape, np.float32)
-        )
+        model, _ = charged_blocks(spec, data=data, noise_source=silent)
         touched = model.weights["dense_0/kernel"][:, 0] != 0
         by_unit = touched.reshape(4, 3)
         assert (by_unit.all(axis=1) | ~by_unit.any(axis=1)).all()

@@ -1,0 +1,96 @@
+"""The noise is standard normal, in its middle, in its tails and pair by pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from privacyhub.engines.dp.noise import NoiseSource, entropy_noise, normal_noise
+
+SIGNIFICANCE = 1e-6
+DRAWS = 4_000_000
+
+
+class _Words:
+    """A generator of given 64-bit words."""
+
+    def __init__(self, words: Any) -> None:
+        self._words = np.asarray(words, dtype=np.uint64)
+
+    def random_raw(self, count: int) -> Any:
+        taken, self._words = self._words[:count].copy(), self._words[count:]
+        return taken
+
+
+def _filled(shape: tuple[int, ...], source: NoiseSource | None = None) -> Any:
+    values = np.full(shape, np.nan, dtype=np.float32)
+    (source or entropy_noise())(values)
+    return values
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Any:
+    return _filled((4, DRAWS // 4)).ravel().astype(float)
+
+
+def test_the_values_follow_the_normal_law(drawn: Any) -> None:
+    assert stats.kstest(drawn, "norm").pvalue > SIGNIFICANCE
+    edges = stats.norm.ppf(np.linspace(0, 1, 1001))
+    counted = np.histogram(drawn, edges)[0]
+    assert stats.chisquare(counted).pvalue > SIGNIFICANCE
+
+
+def test_the_scale_is_one(drawn: Any) -> None:
+    total = (drawn**2).sum()
+    low, high = stats.chi2.ppf([SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2], DRAWS)
+    assert low < total < high
+
+
+@pytest.mark.parametrize("beyond", [3.0, 4.0, 4.5])
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_tails_are_as_heavy_as_they_should_be(
+    drawn: Any, beyond: float, side: int
+) -> None:
+    found = int((side * drawn > beyond).sum())
+    told = stats.binomtest(found, DRAWS, stats.norm.sf(beyond))
+    assert told.pvalue > SIGNIFICANCE
+
+
+def test_values_of_a_pair_know_nothing_of_each_other() -> None:
+    first, second = _filled((2, 16_000)).astype(float)
+    for power in (1, 2):
+        told = stats.pearsonr(first**power, second**power)
+        assert told.pvalue > SIGNIFICANCE
+    turn = np.arctan2(second, first)
+    uniform = stats.uniform(-np.pi, 2 * np.pi).cdf
+    assert stats.kstest(turn, uniform).pvalue > SIGNIFICANCE
+
+
+def test_each_word_gives_the_pair_of_the_formula() -> None:
+    generator = np.random.default_rng(7)
+    words = generator.integers(0, 2**64, size=1000, dtype=np.uint64)
+    words[:4] = [0, 2**24 - 1, 2**64 - 1, 2**64 - 2**24]
+    found = _filled((2, 1000), normal_noise(_Words(words)))  # type: ignore[arg-type]
+    turn = (words % 2**24).astype(float) * 2 * np.pi / 2**24
+    share = ((words >> np.uint64(24)).astype(float) + 0.5) / 2**40
+    radius = np.sqrt(-2 * np.log(share))
+    # Float32 tells shares next to 1 apart by 2^-24, and so radii next to 0 by 3e-4.
+    np.testing.assert_allclose(found[0], radius * np.cos(turn), atol=4e-4, rtol=1e-6)
+    np.testing.assert_allclose(found[1], radius * np.sin(turn), atol=4e-4, rtol=1e-6)
+    assert found.max() == pytest.approx(np.sqrt(82 * np.log(2)), rel=1e-6)
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (1, 32_769), (7, 9_999)])
+def test_any_shape_is_filled(shape: tuple[int, int]) -> None:
+    values = _filled(shape)
+    assert np.isfinite(values).all()
+    assert len(np.unique(values)) > 0.99 * values.size
+
+
+def test_two_sources_differ() -> None:
+    one, other = (_filled((1, 1000)) for _ in range(2))
+    assert (one != other).all()
