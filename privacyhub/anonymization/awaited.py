@@ -102,10 +102,13 @@ def columns_of(run: AnonymizationRun) -> list[Column]:
 
 
 def _to_come(column: Column, policy: Mapping[str, Any]) -> Column:
-    if column.name in policy["quasi_identifiers"]:
-        recoded = intake.copied(column, kind=Kind.TEXT)
-        for field, value in policies.UNDECLARED.items():
-            setattr(recoded, field, value)
-        return recoded
     treated = policy.get("treatments", {}).get(column.name)
-    return intake.copied(column, kind=kind_after(treated)) if treated else column
+    if column.name in policy["quasi_identifiers"]:
+        changed = intake.copied(column, kind=Kind.TEXT)
+    elif treated:
+        changed = intake.copied(column, kind=kind_after(treated))
+    else:
+        return column
+    for field, value in policies.undeclared(policy, column=column.name).items():
+        setattr(changed, field, value)
+    return changed

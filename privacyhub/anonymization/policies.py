@@ -29,7 +29,11 @@ from privacyhub.anonymization import policy_models, policy_treatments
 from privacyhub.anonymization.policy_checks import AUTOMATIC
 from privacyhub.anonymization.policy_models import MOST_MODELS
 from privacyhub.anonymization.vocabulary import METHODS, METRICS, MODELS, Need
-from privacyhub.anonymization.vocabulary_treatments import AGGREGATE
+from privacyhub.anonymization.vocabulary_treatments import (
+    AGGREGATE,
+    DECLARED,
+    kept_after,
+)
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Role, Version
 from privacyhub.engines import anonymize as an
@@ -40,8 +44,6 @@ SCHEMA = 1
 DEFAULT_TIME_LIMIT = 600
 MOST_TIME = 6 * 3600
 FULL_DOMAIN = next(iter(METHODS))
-# Of a recoded column: what was declared was of the values, not of their groups.
-UNDECLARED = {"lower": None, "upper": None, "categories": None}
 _FIRST_METRIC = next(iter(METRICS))
 _LOCAL_MODELS = frozenset(
     {
@@ -125,6 +127,18 @@ def frozen(*, version: Version, policy: Any, by: Any) -> dict[str, Any]:
 def roles_of(version: Version) -> dict[str, str]:
     """Role by column, in the order of the columns."""
     return dict(version.columns.order_by("position").values_list("name", "role"))
+
+
+def undeclared(policy: Mapping[str, Any], *, column: str) -> dict[str, None]:
+    """The fields of a column that a release does not take over from its source.
+
+    What was declared was of the values, not of their groups or of what else becomes of
+    them.
+    """
+    if column in policy["quasi_identifiers"]:
+        return dict.fromkeys(DECLARED)
+    entry = policy.get("treatments", {}).get(column)
+    return dict.fromkeys(DECLARED - kept_after(entry)) if entry else {}
 
 
 def shown_columns(*, roles: Mapping[str, str], policy: Mapping[str, Any]) -> list[str]:

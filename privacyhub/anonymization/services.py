@@ -363,8 +363,9 @@ def publish_release(
     )
     kinds = {column.name: column.kind for column in profile.columns}
     intake.copy_columns(source=plan.version, to=version, kinds=kinds)
-    recoded = version.columns.filter(name__in=plan.quasi_identifiers)
-    recoded.update(**policies.UNDECLARED)
+    for column in version.columns.all():
+        if lost := policies.undeclared(plan.policy, column=column.name):
+            version.columns.filter(pk=column.pk).update(**lost)
     record(plan=plan, outcome=outcome)
     AnonymizationRun.objects.filter(pk=plan.run.pk).update(release=version)
     ledger.note_uncovered_release(

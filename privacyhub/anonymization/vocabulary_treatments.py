@@ -32,7 +32,8 @@ class TreatmentKind:
 
     It is None for what is done elsewhere: dropping, pseudonyms, which need a key,
     microaggregation, which takes several columns at once, and aggregation, which takes
-    the groups that the search finds.
+    the groups that the search finds. `keeps`: what was declared of the column and holds
+    of the new one too.
     """
 
     name: str
@@ -43,6 +44,7 @@ class TreatmentKind:
     parameters: tuple[Parameter, ...] = ()
     apply: Callable[..., pl.Series] | None = None
     formal: bool = False
+    keeps: frozenset[str] = frozenset()
 
     def fits(self, *, role: str, kind: str) -> bool:
         numeric = Kind(kind).is_numeric
@@ -56,6 +58,8 @@ def _extremes(
 
 
 AGGREGATE = "aggregate"
+DECLARED = frozenset({"lower", "upper", "categories"})
+_BOUNDS = frozenset({"lower", "upper"})
 _QUASI = frozenset({Role.QUASI_IDENTIFIER})
 _OTHER = frozenset({Role.SENSITIVE, Role.INSENSITIVE})
 
@@ -114,6 +118,7 @@ TREATMENTS: dict[str, TreatmentKind] = {
             ),
             apply=_extremes,
             formal=FORMAL["code_extremes"],
+            keeps=_BOUNDS,
         ),
         TreatmentKind(
             name="round_to",
@@ -148,6 +153,7 @@ TREATMENTS: dict[str, TreatmentKind] = {
                 choice("aggregate", "Value", "mean", "median", "mode", "interval"),
             ),
             formal=FORMAL["microaggregate"],
+            keeps=_BOUNDS,
         ),
         TreatmentKind(
             name="add_noise",
@@ -172,6 +178,7 @@ TREATMENTS: dict[str, TreatmentKind] = {
             parameters=(part("share", "Share", 0.05),),
             apply=an.swap_ranks,
             formal=FORMAL["swap_ranks"],
+            keeps=DECLARED,
         ),
     )
 }
@@ -188,6 +195,12 @@ def kind_after(entry: Mapping[str, Any]) -> Kind:
     if not numeric or entry["name"] == "zip_text":
         return Kind.TEXT
     return Kind.TEXT if entry.get("aggregate") == "interval" else Kind.NUMBER
+
+
+def kept_after(entry: Mapping[str, Any]) -> frozenset[str]:
+    """What was declared of a column and holds of what an entry makes of it."""
+    is_number = kind_after(entry) == Kind.NUMBER
+    return TREATMENTS[entry["name"]].keeps if is_number else frozenset()
 
 
 def parameters_of(name: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -499,6 +499,8 @@ def test_columns_are_known_before_as_they_come(
             "sex": {"categories": ["female", "male"]},
             "creatinine": {"lower": 0.0, "upper": 20.0},
             "hba1c": {"lower": 3.0, "upper": 15.0},
+            "sodium": {"lower": 100.0, "upper": 180.0},
+            "diagnosis": {"categories": ["stroke", "asthma"]},
         },
         by=register_version.created_by,
     )
@@ -529,6 +531,11 @@ def test_columns_are_known_before_as_they_come(
     assert [told(c) for c in before] == [told(c) for c in run.release.columns.all()]
     own = {column.name for column in before if column.version_id is not None}
     assert own.isdisjoint({*treatments, *QUASI})
+    after = {column.name: column for column in run.release.columns.all()}
+    assert (after["sodium"].lower, after["sodium"].upper) == (100.0, 180.0)
+    for name in ("sex", "creatinine", "hba1c", "diagnosis"):  # no longer true of them
+        declared = (after[name].lower, after[name].upper, after[name].categories)
+        assert declared == (None, None, None), name
 
 
 def test_classes_of_a_recoded_target_are_declared(
