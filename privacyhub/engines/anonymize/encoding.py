@@ -18,8 +18,21 @@ from .errors import AnonymizeError
 from .halves import KEPT_BYTES, Half
 from .hierarchies import Hierarchy, as_text
 from .joint import JointCounts
-from .keys import Bools, Floats, Ints, count_by, dense_keys
+from .keys import (
+    DENSE_CELLS,
+    Bools,
+    Floats,
+    Ints,
+    count_by,
+    dense_keys,
+    group,
+    number_by_place,
+    places,
+)
 from .rows import Coded, FrameRows, Rows, factorize
+
+# Keys below this are numbered by their places in memory that is kept.
+KEPT_CELLS = 2**22
 
 
 @dataclass(frozen=True)
@@ -176,6 +189,19 @@ class Problem:
             share_tables=[column.share_table for column in self.columns],
             weights=self.float_weights,
         )
+
+    def numbered(self, keys: Ints, *, space: int) -> tuple[Ints, Ints]:
+        """An entry of each class, and each entry's class, by the keys of all."""
+        if space <= len(self._places):
+            return number_by_place(keys, places=self._places)
+        order, starts, _ = group(keys, space=space)
+        return order[starts], places(order, starts)
+
+    @cached_property
+    def _places(self) -> Ints:
+        """Memory for `number_by_place`; what is not used of it is not handed out."""
+        cells = max(KEPT_CELLS, DENSE_CELLS * len(self.weights))
+        return np.empty(cells, dtype=np.int32)
 
     @cached_property
     def float_weights(self) -> Floats:

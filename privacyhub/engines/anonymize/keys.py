@@ -92,6 +92,22 @@ def number(keys: Ints, *, space: int) -> tuple[Ints, Ints]:
     return distinct, places(order, starts)
 
 
+def number_by_place(keys: Ints, *, places: Ints) -> tuple[Ints, Ints]:
+    """The place of one key of each kind, and the number of each key among these.
+
+    `places`: int32, longer than the largest key, of any content, which is lost: so a
+    long one costs no more than a short one, as it would if it had to be cleared.
+    """
+    keys = keys.astype(np.intp, copy=False)
+    own = np.arange(len(keys), dtype=np.int32)
+    places[keys] = own  # one of those with the same key stays
+    found = places.take(keys)
+    first = np.flatnonzero(found == own)
+    of = np.empty(len(keys), dtype=np.intp)
+    of[first] = own[: len(first)]
+    return first, of.take(found)
+
+
 def group(keys: Ints, *, space: int) -> tuple[Ints, Ints, Ints]:
     """Positions in the order of their keys, where each group starts, and its key.
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from privacyhub.engines import anonymize as an
-from privacyhub.engines.anonymize import classes, halves, joint, keys, rows
+from privacyhub.engines.anonymize import classes, encoding, halves, joint, keys, rows
 from tests.unit.engines.anonymize import brute_force as bf
 
 
@@ -69,8 +69,10 @@ def test_wide_keys_give_the_same_result(
     for module in (keys, rows):
         monkeypatch.setattr(module, "WIDE", 50)
     monkeypatch.setattr(halves, "WIDE", 2)
-    for module in (keys, classes):
+    for module in (keys, classes, encoding):
         monkeypatch.setattr(module, "DENSE_CELLS", 0)
+    monkeypatch.setattr(classes, "COUNTED_CELLS", 0)
+    monkeypatch.setattr(encoding, "KEPT_CELLS", 0)
     monkeypatch.setattr(joint, "JOINT_CELLS", 10)
     for one, narrow in zip((asked, part), both, strict=True):
         found = an.anonymize(frame, **one)
