@@ -61,6 +61,13 @@ def open_ledger(*, name: str, fingerprint: str) -> Ledger:
     return row
 
 
+def may_declare(ledger: Ledger, user: Any) -> bool:
+    """Whether the user may still set unit, N and caps alone."""
+    if ledger.fixed_at is not None:
+        return False
+    return not (ledger.is_declared and statement.has_other_owners(ledger, user))
+
+
 @transaction.atomic
 def declare(
     *,
@@ -73,12 +80,20 @@ def declare(
     unit_key: str = "",
     most_rows_per_unit: int = 1,
 ) -> Ledger:
-    """Fix unit, N and caps. After the first reservation only a raise changes them."""
+    """Fix unit, N and caps. After the first reservation only a raise changes them.
+
+    On a ledger that owners share, so does the first declaration.
+    """
     row = Ledger.objects.select_for_update().get(pk=ledger.pk)
     if row.fixed_at is not None:
         raise LedgerError(
             "Unit, number of units and caps were fixed by the first reservation. "
             "A higher cap needs a request that a second person approves."
+        )
+    if not may_declare(row, by):
+        raise LedgerError(
+            "Another owner shares this ledger, and its budget is declared. A higher "
+            "cap needs a request that a second person approves."
         )
     epsilon = positive_decimal(epsilon_cap, name="The cap on epsilon")
     delta = positive_decimal(delta_cap, name="The cap on delta")

@@ -40,6 +40,7 @@ from privacyhub.governance.balances import (
 from privacyhub.governance.caps import (
     decide_raise,
     declare,
+    may_declare,
     open_ledger,
     positive_decimal,
     request_raise,
@@ -81,6 +82,7 @@ __all__ = [
     "declare",
     "event_of",
     "has_begun",
+    "may_declare",
     "note_steward_look",
     "note_steward_read",
     "note_uncovered_release",

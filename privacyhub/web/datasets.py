@@ -29,7 +29,7 @@ from privacyhub.datasets.forms import (
 from privacyhub.datasets.models import Dataset, Role, Version
 from privacyhub.datasets.uploads import SealedUpload
 from privacyhub.engines.tables import TableProfile
-from privacyhub.governance import ledger
+from privacyhub.governance import ledger, statement
 from privacyhub.governance.models import Grant
 from privacyhub.web import profile_figures
 from privacyhub.web.family_graph import Graph
@@ -161,12 +161,13 @@ def _columns(
     request: HttpRequest, shown: Dataset, latest: Version, exact: bool
 ) -> dict[str, Any]:
     version = _chosen(request, shown, latest)
-    return columns_context(version, exact=exact)
+    return columns_context(version, user=request.user, exact=exact)
 
 
 def columns_context(
     version: Version,
     *,
+    user: Any,
     exact: bool,
     form: ColumnsForm | None = None,
     budget_form: BudgetForm | None = None,
@@ -182,6 +183,7 @@ def columns_context(
         suggested = services.suggested_units(version)
         found |= {
             "account": account,
+            "may_declare": ledger.may_declare(account, user),
             "suggested": suggested,
             "budget_form": budget_form or BudgetForm(version, account, suggested),
         }
@@ -245,8 +247,11 @@ def _ledger(
         "accounts": [
             {
                 "ledger": account,
+                "name": statement.name(ledger=account, user=request.user),
                 "balance": ledger.balance(account) if account.is_declared else None,
-                "entries": account.entries.all()[:LEDGER_LINES],
+                "entries": statement.entries(ledger=account, user=request.user)[
+                    :LEDGER_LINES
+                ],
             }
             for account in accounts
         ]

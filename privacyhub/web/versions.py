@@ -151,7 +151,7 @@ def _with_errors(request: HttpRequest, shown: Version, **forms: Any) -> HttpResp
         "exact": True,
         "owns": shown.dataset.owner_id == request.user.pk,
         "mending": True,
-        **columns_context(shown, exact=True, **forms),
+        **columns_context(shown, user=request.user, exact=True, **forms),
     }
     return render(request, "datasets/tabs/columns.html", context, status=400)
 

@@ -94,6 +94,38 @@ def test_a_shared_ledger_shows_the_other_owner_totals_only(
     assert {line["kind"] for line in lines} == {"cap"}
 
 
+def test_the_tab_of_a_dataset_shows_a_shared_ledger_no_further(
+    shared: tuple[Ledger, Any], client_for: Any
+) -> None:
+    account, other = shared
+    tab = f"/datasets/{Dataset.objects.get(owner=other).pk}/?tab=ledger"
+    page = client_for(other).get(tab).content.decode()
+    assert "Cap set" in page
+    for hidden in ("Register", "Charged", "5 steps"):
+        assert hidden not in page, hidden
+
+
+def test_an_owner_of_a_shared_ledger_declares_it_no_second_time(
+    register_version: Version, steward: Any, other_steward: Any, api_for: Any
+) -> None:
+    """The other's budget is theirs too: only a raise, by two, changes it."""
+    other = Dataset.objects.create(name="Other name", owner=other_steward)
+    twin = Version.objects.get(pk=register_version.pk)
+    twin.pk, twin.dataset, twin._state.adding = uuid.uuid4(), other, True
+    twin.save()
+    twin.ledgers.set(register_version.ledgers.all())
+    budget = {"declared_units": 600, "epsilon_cap": "2", "delta_cap": "1e-5"}
+    (account,) = register_version.ledgers.all()
+    before = account.epsilon_cap
+    for user, version in ((other_steward, twin), (steward, register_version)):
+        path = f"/api/v1/versions/{version.pk}/budget/"
+        answer = api_for(user).put(path, budget | {"epsilon_cap": "1000"})
+        assert answer.status_code == 409, answer.content
+        assert b"second person" in answer.content
+    account.refresh_from_db()
+    assert account.epsilon_cap == before
+
+
 def test_a_shared_ledger_shows_the_owner_their_own_lines(
     shared: tuple[Ledger, Any], steward: Any, auditor: Any
 ) -> None:
