@@ -49,7 +49,12 @@ def search(attempt: Attempt, plan: services.Plan, frame: pl.DataFrame) -> Found:
     """Search the table's best form under the plan's policy."""
     attempt.report("building hierarchies")
     treated = treatments.applied(frame, policy=plan.policy, owner=plan.run.owner)
-    needs = inputs.load(treated, policy=plan.policy, columns=plan.quasi_identifiers)
+    needs = inputs.load(
+        treated,
+        policy=plan.policy,
+        columns=plan.quasi_identifiers,
+        owner=plan.run.owner,
+    )
     asked: dict[str, Any] = {
         "quasi_identifiers": _hierarchies(plan, treated, needs),
         "models": policies.engine_models(plan.policy, inputs=needs),
@@ -127,7 +132,8 @@ def _hierarchies(
             continue
         values = frame[column]
         if plan.method == "cell_suppression":
-            named[column] = an.Hierarchy.suppress(values.unique(maintain_order=True))
+            distinct = as_text(values).unique(maintain_order=True)
+            named[column] = an.Hierarchy.suppress(distinct)
             continue
         if population is not None:
             values = pl.concat([as_text(values), as_text(population[column])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from privacyhub.anonymization import hierarchies, policy_models
+from privacyhub.anonymization import hierarchies, policy_models, treatments
 from privacyhub.anonymization.vocabulary import Need
 from privacyhub.datasets import tables
 from privacyhub.datasets.errors import Conflict, DataError
@@ -38,13 +39,16 @@ def versions_of(policy: Mapping[str, Any]) -> list[Version]:
 
 
 def load(
-    frame: pl.DataFrame, *, policy: Mapping[str, Any], columns: list[str]
+    frame: pl.DataFrame, *, policy: Mapping[str, Any], columns: list[str], owner: Any
 ) -> Inputs:
     """By place of a model, what it needs; `columns` are the quasi-identifiers.
 
-    `frame` holds the rows as the search will see them, `ROW_ID` included. Raises
-    DataError where a subset or a population does not fit.
+    `frame` holds the rows as the search will see them, `ROW_ID` included; a population
+    is treated as they were. Raises DataError where a subset or a population does not
+    fit.
     """
+    treated = policy.get("treatments", {})
+    own = {"treatments": {n: treated[n] for n in columns if n in treated}}
     others = {str(version.pk): version for version in versions_of(policy)}
     found: Inputs = {}
     for place, entry in enumerate(policy["models"]):
@@ -57,9 +61,10 @@ def load(
         if "subset" in entry:
             needs[Need.SUBSET] = _subset(entry["subset"], frame=frame, others=others)
         if entry.get("population") and isinstance(entry["population"], Mapping):
-            needs[Need.POPULATION] = _population(
-                entry["population"], columns=columns, others=others
-            )
+            listed = _population(entry["population"], columns=columns, others=others)
+            if isinstance(listed, pl.DataFrame):
+                listed = treatments.applied(listed, policy=own, owner=owner)
+            needs[Need.POPULATION] = listed
         if needs:
             found[place] = needs
     return found
@@ -107,24 +112,40 @@ def _rows_of_version(version: Version, *, frame: pl.DataFrame) -> Mask:
 def compared(series: pl.Series, *, comparison: str, value: str) -> Mask:
     """Which rows a filter keeps; a missing cell is never kept.
 
-    Numbers are compared as numbers, everything else as text.
+    Numbers are compared as numbers, dates as dates, everything else as text.
     """
     if isinstance(series.dtype, pl.Enum):  # codes, and not what they stand for
         series = series.cast(pl.String)
     if comparison in ("at_least", "at_most"):
-        try:
-            bound = float(value)
-        except ValueError as error:
-            raise DataError(
-                "The subset's bound must be a number.", code="subset"
-            ) from error
-        numbers = series.cast(pl.Float64, strict=False)
-        kept = numbers >= bound if comparison == "at_least" else numbers <= bound
+        bound: Any
+        if isinstance(series.dtype, pl.Date | pl.Datetime):
+            found, bound = series.cast(pl.Datetime("us", None)), _moment(value)
+        else:
+            found, bound = series.cast(pl.Float64, strict=False), _number(value)
+        kept = found >= bound if comparison == "at_least" else found <= bound
     else:
         same = _equals(series, value)
         kept = same if comparison == "equals" else ~same & series.is_not_null()
     mask: Mask = kept.fill_null(value=False).to_numpy()
     return mask
+
+
+def _number(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise DataError(
+            "The subset's bound must be a number.", code="subset"
+        ) from error
+
+
+def _moment(value: str) -> datetime:
+    try:
+        return datetime.fromisoformat(value).replace(tzinfo=None)
+    except ValueError as error:
+        raise DataError(
+            "The subset's bound must be a date, such as 2015-01-31.", code="subset"
+        ) from error
 
 
 def _equals(series: pl.Series, value: str) -> pl.Series:

@@ -85,7 +85,7 @@ METRICS: dict[str, MetricKind] = {
             says="Rows whose target can no longer be told from their group.",
             build=an.ClassificationAccuracy,
             options=frozenset({"target"}),
-            unit="rows",
+            unit="",
         ),
     )
 }

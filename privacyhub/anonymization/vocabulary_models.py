@@ -177,9 +177,9 @@ MODELS: dict[str, ModelKind] = {
             label="t-closeness, ordered distance",
             group=ATTRIBUTE,
             says="As with equal distance, but values that are close in order count "
-            "as close.",
-            protects="For numbers and grades: a group of only high or only low values "
-            "would tell much.",
+            "as close. Numbers go by size, words by the alphabet.",
+            protects="For numbers, and grades such as A to F: a group of only high or "
+            "only low values would tell much.",
             build=an.OrderedTCloseness,
             parameters=(part("t", "t", 0.2),),
             sensitive=True,
@@ -324,7 +324,7 @@ MODELS: dict[str, ModelKind] = {
             build=an.EpsilonDeltaDP,
             parameters=(
                 Parameter(
-                    name="epsilon", label="epsilon", default=2.0, lower=0.01, upper=20
+                    name="epsilon", label="epsilon", default=2.0, lower=0.01, upper=4
                 ),
                 Parameter(
                     name="delta", label="delta", default=1e-6, lower=1e-12, upper=0.5

@@ -109,13 +109,10 @@ class Checker:
         if self.table_tests:
             surely = max(surely, *(t.least_rows(classes) for t in self.table_tests))
             if surely <= self.limit:
-                order = self.scorer.class_order(classes)
-                for table_test in self.table_tests:
-                    suppressed = table_test.enforce(
-                        classes, suppressed, order=order, limit=self.limit
-                    )
+                suppressed = self._enforced(classes, suppressed)
         rows = int(classes.size[suppressed].sum())
-        hopeless |= surely > self.limit
+        if surely > self.limit:
+            hopeless, rows = True, max(rows, surely)
         anonymous = rows <= self.limit and not hopeless
         return Check(
             classes=classes,
@@ -128,3 +125,18 @@ class Checker:
             hopeless=hopeless,
             score=self.scorer.score(classes, suppressed) if anonymous else None,
         )
+
+    def _enforced(self, classes: Classes, suppressed: Bools) -> Bools:
+        """Suppressed so that the table holds, by each model of it.
+
+        What one model suppresses may break another that held before: then once more.
+        """
+        order = self.scorer.class_order(classes)
+        while True:
+            before = suppressed
+            for test in self.table_tests:
+                suppressed = test.enforce(
+                    classes, suppressed, order=order, limit=self.limit
+                )
+            if len(self.table_tests) == 1 or np.array_equal(before, suppressed):
+                return suppressed

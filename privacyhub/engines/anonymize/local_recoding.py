@@ -21,7 +21,7 @@ from . import local_scores
 from .aggregation import spread_lost
 from .encoding import rows_suppressed_before
 from .errors import AnonymizeError, AnonymizeTimeout
-from .hierarchies import ROOT, Hierarchy
+from .hierarchies import ROOT, Hierarchy, as_text
 from .keys import Ints
 from .local_scores import Round
 from .metrics import Metric
@@ -151,7 +151,7 @@ def suppress_cells(
     return recode_locally(
         frame,
         quasi_identifiers={
-            name: Hierarchy.suppress(frame[name].unique(maintain_order=True))
+            name: Hierarchy.suppress(as_text(frame[name]).unique(maintain_order=True))
             for name in columns
         },
         models=models,

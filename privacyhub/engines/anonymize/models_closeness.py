@@ -15,6 +15,8 @@ from .keys import Bools, Floats, Ints
 from .models import Test, require
 from .models_sensitive import ComparedModel, by_class
 
+_NO_VALUE = frozenset({"", "*"})  # of a cell that is missing or suppressed
+
 # Cells of a table of classes and values that is held at once.
 DENSE_TABLE = 2_000_000
 
@@ -167,11 +169,14 @@ def _order(
             f"The order of column {column} lacks a value of the table.",
         )
         return sorted(range(len(labels)), key=lambda i: place[labels[i]])
+    # A missing or suppressed cell is no number, and makes the others no words.
+    told = [i for i, label in enumerate(labels) if label not in _NO_VALUE]
+    untold = [i for i, label in enumerate(labels) if label in _NO_VALUE]
     try:
-        numbers = [float(label) for label in labels]
+        numbers = {i: float(labels[i]) for i in told}
     except ValueError:
-        return sorted(range(len(labels)), key=lambda i: labels[i])
-    return sorted(range(len(labels)), key=lambda i: numbers[i])
+        return sorted(told, key=lambda i: labels[i]) + untold
+    return sorted(told, key=numbers.__getitem__) + untold
 
 
 class _Hierarchical(_DenseClosenessTest):

@@ -22,6 +22,8 @@ from .keys import Bools
 from .models import Model, Test, require
 from .models_size import AtLeast
 
+_MOST_TERMS = 500_000  # a fraction of a second
+
 
 @dataclass(frozen=True)
 class EpsilonDeltaDP(Model):
@@ -104,6 +106,10 @@ def least_class(*, epsilon: float, delta: float) -> int:
             most = max(most, float(bdtrc(np.floor(n * gamma), n, beta).max()))
             if math.exp(-rate * (first + step - 1)) <= most:
                 return most
+            require(
+                first + step < _MOST_TERMS,
+                "Epsilon is too large for this model: choose a smaller one.",
+            )
             first, step = first + step, step * 2
 
     low, high = 1, 2

@@ -73,17 +73,18 @@ class KMap(Model):
         assert isinstance(self.population, int)  # noqa: S101 - the caller looked
         mean = self.k * rows / self.population
         threshold = 1 - self.significance
+        most = min(self.k, rows)
         if self.estimator == "poisson":
             count = 0
-            while pdtr(count, mean) < threshold:
+            while count < most and pdtr(count, mean) < threshold:
                 count += 1
-            return min(self.k, rows, count + 2)
+            return min(most, count + 2)
         count, reached = 1, 0.0
-        while reached < threshold:
+        while count < most and reached < threshold:
             probability = np.exp(count * np.log(mean) - mean - gammaln(count + 1))
             reached += probability / -np.expm1(-mean)
             count += 1
-        return min(self.k, rows, count)
+        return min(most, count)
 
     def larger_population(self) -> pl.DataFrame | None:
         if isinstance(self.population, pl.DataFrame):
@@ -178,12 +179,16 @@ class _Presence(Test):
         return (share < self.model.lower) | (share > self.model.upper)
 
     def least(self, classes: Classes, failing: Bools) -> Ints:
-        """With upper bound u, s of n rows must go: n - s <= u (population - s)."""
+        """With upper bound u, s of n rows must go: n - s <= u (population - s).
+
+        A class below the lower bound may part into one that holds and others of which
+        nobody is anonymized: no row of it need go.
+        """
         u = self.model.upper
         over = classes.size - u * classes.population
         rows = np.ceil(over / max(1 - u, 1e-12) - 1e-6).astype(np.int64)
         rows = np.clip(rows, 1, classes.size)
-        return np.where(failing & (classes.size > 0), rows, 0)
+        return np.where(failing & (over > 0), rows, 0)
 
     def hopeless(self, classes: Classes) -> bool:
         """A class with nobody in the subset has presence 0 and no row to suppress."""

@@ -1,0 +1,102 @@
+"""Models that one another's suppression, or empty classes, must not mislead."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from privacyhub.engines import anonymize as an
+from tests.unit.engines.anonymize import brute_force as bf
+
+
+def one_column(values: list[str], *, groups: dict[str, str] | None = None) -> object:
+    labels = groups or {}
+    rows = [[v, labels.get(v, "all"), "*"] for v in dict.fromkeys(values)]
+    return an.Hierarchy.from_rows(rows)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("turned", [False, True])
+def test_models_of_the_table_all_hold_in_whichever_order(
+    seed: int, turned: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    frame, hierarchies = bf.random_table(rng, rows=96, heights=(3, 3))
+    models = [
+        an.PopulationUniqueness(0.01, "snb", population=192),
+        an.AverageRisk(0.295),
+        an.SampleUniqueness(0.02),
+    ]
+    result = an.anonymize(
+        frame,
+        quasi_identifiers=hierarchies,
+        models=models[::-1] if turned else models,
+        suppression_limit=0.2,
+    )
+    if result.check is None:
+        return
+    sizes = result.check.classes.size[~result.check.suppressed]
+    assert all(test.holds(sizes) for test in result.checker.table_tests)
+
+
+def test_a_class_without_anyone_of_the_subset_closes_nothing() -> None:
+    """At the top 5 of 100 rows are of the subset: below the lower bound. Level 0 parts
+    them into a class that holds, and one of which nobody is in the subset."""
+    values = ["a"] * 10 + ["b"] * 90
+    result = an.anonymize(
+        pl.DataFrame({"q": values}),
+        quasi_identifiers={"q": one_column(values)},
+        models=[
+            an.KAnonymity(2),
+            an.DeltaPresence(0.1, 0.6, subset=[True] * 5 + [False] * 95),
+        ],
+    )
+    assert result.levels == {"q": 0}
+    assert result.suppressed == 0
+
+
+def test_a_node_that_is_ruled_out_tells_how_many_rows_would_go() -> None:
+    values = [str(n) for n in range(40)]
+    result = an.anonymize(
+        pl.DataFrame({"q": values}),
+        quasi_identifiers={"q": one_column(values)},
+        models=[an.AverageRisk(0.05)],
+    )
+    check = result.checker.check((0,))
+    assert check.hopeless
+    assert check.rows == check.surely > 0
+
+
+@pytest.mark.parametrize("missing", ["", "*", None])
+def test_numbers_are_in_order_of_size_though_a_cell_is_missing(missing: object) -> None:
+    """By the alphabet 2 comes after 11, and far values seem near."""
+    low = [str(n) for n in range(1, 10)]
+    high = [str(10 * n + 1) for n in range(1, 10)]
+    values = ["a"] * 9 + ["b"] * 9
+    plain = pl.DataFrame({"q": values, "s": low + high})
+    asked = {
+        "quasi_identifiers": {"q": one_column(values)},
+        "models": [an.OrderedTCloseness("s", 0.2)],
+    }
+    assert an.anonymize(plain, **asked).levels == {"q": 1}
+    spoiled = pl.concat([plain, pl.DataFrame({"q": ["a"], "s": [missing]})])
+    assert an.anonymize(spoiled, **asked).levels == {"q": 1}
+
+
+@pytest.mark.parametrize("epsilon", [8.0, 12.0, 40.0])
+def test_an_epsilon_whose_k_would_take_hours_is_refused(epsilon: float) -> None:
+    with pytest.raises(an.AnonymizeError, match="smaller"):
+        an.EpsilonDeltaDP(epsilon, 1e-6).k  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[True, False, True, True], [1e16, 2.5, 1e16, 2.5], [None, "x", "x", None]],
+)
+def test_single_cells_of_any_kind_of_column_can_be_hidden(values: list[object]) -> None:
+    frame = pl.DataFrame({"q": values, "r": ["a", "a", "b", "b"]}, strict=False)
+    result = an.suppress_cells(
+        frame, columns=["q", "r"], models=[an.KAnonymity(2)], suppression_limit=1.0
+    )
+    assert result.frame.height == 4
