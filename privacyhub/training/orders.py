@@ -87,6 +87,7 @@ def write(order: Order, *, by: Any) -> TrainingRun:
     require_reason(recipe=recipe, reason=order.reason)
     model = order.model or new_model(order)
     _require_same_question(model, order)
+    _require_same_privacy(model, order)
     run_id, train_id, assess_id = (
         order.run_id or uuid.uuid4(),
         uuid.uuid4(),
@@ -197,6 +198,20 @@ def _require_same_question(model: Model, order: Order) -> None:
         raise Conflict(
             "A new version of a model predicts the same target of the same dataset.",
             code="another_question",
+        )
+
+
+def _require_same_privacy(model: Model, order: Order) -> None:
+    """Who may use a model may use all its versions: none changes kind unnoticed.
+
+    A retrain is of a kind that the model has: it stays possible where both are mixed.
+    """
+    others = model.runs.exclude(privacy=order.recipe.privacy)
+    if order.retrain_of is None and others.exists():
+        raise Conflict(
+            "A model is trained either with privacy or without. Train this one as a "
+            "model of its own.",
+            code="another_privacy",
         )
 
 

@@ -241,6 +241,7 @@ def _splits_alike(account: Ledger, *, holdout: float) -> bool:
     Only then do the two sides compose in parallel; otherwise each price is charged to
     all units. Another share moves the border between the sides. At record level the
     coin follows the row's content, so a refresh may toss an edited row's coin anew.
+    With a key a row that has none is never held out (`rows.read_side`).
     """
     if holdout != DEFAULT_HOLDOUT:
         return False

@@ -1,8 +1,8 @@
 """The rows of a version, split by the family's stored coin.
 
 One coin a unit: the same unit is on the same side in every version of the family, so
-what the two sides pay composes in parallel. At most m rows of a unit take part, chosen
-without looking at values.
+what the two sides pay composes in parallel. Where units have a key, a row without one
+is a training row. At most m rows of a unit take part, chosen without looking at values.
 """
 
 from __future__ import annotations
@@ -53,7 +53,13 @@ def read_side(
     needed = list(dict.fromkeys([ROW_ID, *columns, *([key] if key else [])]))
     frame = tables.load(version, columns=needed)
     ids = _unit_ids(frame, key=key)
-    chosen = coins(ids, key=keys.unwrap(account.split_key), holdout=holdout) == held_out
+    tossed = coins(ids, key=keys.unwrap(account.split_key), holdout=holdout)
+    if key is not None:
+        # A row without a key has no name that lasts: its id follows its content, so a
+        # refresh that edits it would toss anew, and it would pay on both sides while
+        # each side's sum counts one. It is therefore never held out.
+        tossed &= frame[key].is_not_null().to_numpy()
+    chosen = tossed == held_out
     units = None if key is None else _codes(ids, frame[key])[chosen]
     side = frame.filter(pl.Series(chosen)).select(columns)
     if units is None or not len(units):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from privacyhub.datasets import services as datasets
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Version
 from privacyhub.engines.dp.model import TrainedModel
-from privacyhub.governance import audit, ledger
+from privacyhub.governance import audit, entries, ledger
 from privacyhub.governance.models import Grant, Ledger
 from privacyhub.training import orders, plans
 from privacyhub.training.artefacts import StoredModel
@@ -182,6 +182,8 @@ def publish(
         summary=summary_of(model, run=run),
         loss_curve=losses if run.privacy == Privacy.NONE else [],
     )
+    if run.privacy == Privacy.NONE:
+        _note_shared(version, recipients=_grantees(row), by=run.owner)
     audit.record(
         actor=run.owner,
         action="model_version.publish",
@@ -219,21 +221,38 @@ def share(
     by: Any,
     expires_at: datetime | None = None,
 ) -> Grant:
-    """Give a right on a model. Without privacy this is an uncovered release."""
+    """Give a right on a model. Without privacy this is an uncovered release.
+
+    Of the versions that are published later too: `publish` notes those.
+    """
     datasets.require_manager(dataset=model.dataset, by=by)
-    bare = model.runs.filter(privacy=Privacy.NONE, model_version__isnull=False)
-    for run in bare:
-        ledger.note_uncovered_release(
-            ledgers=_accounts(run, None),
-            by=by,
-            recipient=user.username,
-            purpose="share model",
-            note=f"{run.model_version} was trained without privacy and shared",
-            run_id=run.job_id,
-        )
+    # A run that publishes holds these too: it sees the grant, or is seen here.
+    entries.locked(Ledger.objects.filter(versions__dataset=model.dataset_id))
+    bare = model.versions.filter(run__privacy=Privacy.NONE)
+    for version in bare.order_by("number"):
+        _note_shared(version, recipients=[user.username], by=by)
     return datasets.share(
         target=model, user=user, right=right, by=by, expires_at=expires_at
     )
+
+
+def _note_shared(version: ModelVersion, *, recipients: Iterable[str], by: Any) -> None:
+    """A version without privacy reaches these: an uncovered release to each."""
+    for recipient in recipients:
+        ledger.note_uncovered_release(
+            ledgers=_accounts(version.run, None),
+            by=by,
+            recipient=recipient,
+            purpose="share model",
+            note=f"{version} was trained without privacy and shared",
+            run_id=version.run.job_id,
+        )
+
+
+def _grantees(model: Model) -> list[str]:
+    """Who holds a right on the model, each once: users and groups by name."""
+    live = Grant.objects.live().filter(model=model).select_related("user", "group")
+    return sorted({one.user.username if one.user else str(one.group) for one in live})
 
 
 def grants_of(model: Model) -> QuerySet[Grant]:

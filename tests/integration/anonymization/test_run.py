@@ -14,6 +14,7 @@ from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.datasets import tables
 from privacyhub.datasets.models import Column, Role, Version
 from privacyhub.engines.tables import ROW_ID
+from privacyhub.governance import grants
 from privacyhub.governance.models import EntryKind, LedgerEntry
 
 pytestmark = pytest.mark.django_db
@@ -214,3 +215,26 @@ def test_spec_and_rows_hold_no_values(released: Any) -> None:
         values = [v for v in frame[name].cast(pl.String).drop_nulls().unique() if v]
         assert not [v for v in values if f"'{v}'" in text]
     assert AnonymizationRun.objects.count() == 1
+
+
+@pytest.mark.parametrize("withdrawn", [True, False])
+def test_withdrawn_right_on_the_data_stops_a_queued_run(
+    withdrawn: bool,
+    register_version: Any,
+    policy: dict[str, Any],
+    steward: Any,
+    other_steward: Any,
+    run_jobs: Any,
+) -> None:
+    grant = grants.give(
+        target=register_version.dataset, right="manage", by=steward, user=other_steward
+    )
+    run = services.submit(version=register_version, policy=policy, by=other_steward)
+    lines = LedgerEntry.objects.count()
+    if withdrawn:
+        grants.revoke(grant=grant, by=steward)
+    run_jobs()
+    run.refresh_from_db()
+    assert run.job.error_code == ("not_allowed" if withdrawn else "")
+    assert (LedgerEntry.objects.count() == lines) == withdrawn
+    assert (run.release is None) == withdrawn

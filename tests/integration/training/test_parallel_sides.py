@@ -16,7 +16,7 @@ from privacyhub.datasets.models import Version, VersionKind
 from privacyhub.engines.tables import patient_register
 from privacyhub.governance.models import Ledger, Part, Unit
 from privacyhub.training import plans, recipes
-from privacyhub.training.rows import _key_text
+from privacyhub.training.rows import _key_text, read_side
 
 
 def parts(version: Any, **asked: Any) -> set[str]:
@@ -57,6 +57,54 @@ def test_refreshed_records_are_charged_to_all_units(
     assert refreshed.ledgers.get() == datasets.the_ledger(register_version)
     assert parts(refreshed) == {Part.ALL}
     assert parts(register_version) == {Part.ALL}
+
+
+@pytest.fixture
+def visits(
+    steward: Any, upload_file: Callable[..., Any], run_jobs: Callable[[], None]
+) -> Any:
+    """A version whose unit is a person; every other row names none."""
+    lines = ["person,x,y"]
+    lines += [
+        f"{f'p{k % 40}' if k % 2 else ''},{k % 7},{'ab'[k % 3 % 2]}" for k in range(400)
+    ]
+    upload = intake.receive(file=upload_file("\n".join(lines).encode()), by=steward)
+    job = intake.submit(upload=upload, by=steward, name="Visits")
+    run_jobs()
+    job.refresh_from_db()
+    version = Version.objects.get(pk=job.result["version"])
+    datasets.set_columns(
+        version=version, changes={"person": {"is_unit_key": True}}, by=steward
+    )
+    datasets.declare_budget(
+        version=version,
+        by=steward,
+        declared_units=220,
+        epsilon_cap="8",
+        delta_cap="1e-5",
+        unit="key",
+        unit_key="person",
+        most_rows_per_unit=10,
+    )
+    return version
+
+
+def test_rows_without_a_key_are_never_held_out(visits: Any) -> None:
+    sides = {
+        held_out: read_side(
+            visits, columns=["x", "person"], holdout=0.3, held_out=held_out
+        )
+        for held_out in (False, True)
+    }
+    assert parts(visits, target="y") == {Part.TRAIN, Part.HELDOUT}
+    assert sides[True].frame["person"].null_count() == 0
+    assert sides[False].frame["person"].null_count() == 200
+    people = [set(side.frame["person"].drop_nulls()) for side in sides.values()]
+    assert all(people)
+    assert people[0].isdisjoint(people[1])
+    units = sides[False].units
+    assert units is not None
+    assert ((units == -1) == sides[False].frame["person"].is_null().to_numpy()).all()
 
 
 @pytest.mark.parametrize(
