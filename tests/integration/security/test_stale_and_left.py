@@ -21,9 +21,10 @@ from privacyhub.datasets.errors import Conflict
 from privacyhub.datasets.models import Upload, VersionKind
 from privacyhub.deployments import batches
 from privacyhub.engines.tables import StoreError, to_csv
-from privacyhub.governance import audit, entries, keys, ledger
+from privacyhub.governance import audit, backups, entries, keys, ledger
 from privacyhub.governance.keys import KeyDestroyed
 from privacyhub.governance.ledger import LedgerError
+from privacyhub.governance.models import DataKey
 from privacyhub.training import recipes
 from privacyhub.training import services as training
 
@@ -95,6 +96,34 @@ def test_erasure_takes_the_prediction_files_with_the_models(
         keys.unwrap(batch.key)
     with pytest.raises(KeyDestroyed):
         batches.download(batch=batch, by=steward)
+
+
+@pytest.mark.parametrize("with_models", [True, False])
+def test_restore_marks_what_it_erases_again(
+    with_models: bool,
+    owned: dict[str, Any],
+    steward: Any,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    for job in Job.objects.open():
+        jobs.request_cancel(job=job, by=steward)
+    dataset, version = owned["datasets"], owned["versions"]
+    model = owned["model-versions"]
+    older = list(DataKey.objects.filter(pk__in=[version.key_id, model.key_id]))
+    with django_capture_on_commit_callbacks(execute=True):
+        erasure.erase(
+            dataset=dataset, by=steward, confirm=dataset.name, with_models=with_models
+        )
+    for row in (*older, dataset, version, model):  # as an older backup has them
+        row.save()
+    assert backups._destroy_again() == (2 if with_models else 1)
+    for row in (dataset, version, model):
+        row.refresh_from_db()
+    assert dataset.erased_at is not None
+    assert version.erased_at is not None
+    assert (model.erased_at is not None) == with_models
+    with pytest.raises(Conflict):
+        services.require_open(version)
 
 
 def test_cancelled_prediction_forgets_its_file(
