@@ -14,5 +14,6 @@ class DatasetsConfig(AppConfig):
         from privacyhub.governance import backups
 
         registry.when_ended(intake.job_ended)
+        registry.when_tidying(sweeping.forget_left_uploads)
         registry.when_tidying(sweeping.sweep)
         backups.when_destroyed_again(erasure.mark_again)

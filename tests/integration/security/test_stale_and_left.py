@@ -6,17 +6,19 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
 from jobs import execution, registry
 from jobs import services as jobs
 from jobs.models import Job
-from jobs.states import StaleAttempt
+from jobs.states import StaleAttempt, TooManyJobs
 from jobs.tasks.train import _pay
-from privacyhub.datasets import erasure, services, storage, sweeping, tables
+from privacyhub.datasets import erasure, intake, services, storage, sweeping, tables
 from privacyhub.datasets.errors import Conflict
 from privacyhub.datasets.models import Upload, VersionKind
 from privacyhub.deployments import batches
@@ -136,6 +138,32 @@ def test_cancelled_prediction_forgets_its_file(
         keys.unwrap(upload.key)
 
 
+def test_refused_prediction_forgets_its_file(
+    model_version: Any, steward: Any, upload_file: Callable[..., Any], settings: Any
+) -> None:
+    settings.MAX_JOBS_PER_USER = 0
+    with pytest.raises(TooManyJobs):
+        batches.submit(
+            model_version=model_version, file=upload_file(b"age\n50\n"), by=steward
+        )
+    assert not Upload.objects.filter(key__destroyed_at=None).exists()
+
+
+def test_old_uploads_that_no_job_reads_are_forgotten(
+    owned: dict[str, Any], steward: Any, upload_file: Callable[..., Any]
+) -> None:
+    queued = owned["prediction-batches"].upload
+    old, young = (
+        intake.receive(file=upload_file(b"age\n50\n"), by=steward) for _ in range(2)
+    )
+    past = timezone.now() - timedelta(days=2)
+    Upload.objects.filter(pk__in=[old.pk, queued.pk]).update(created_at=past)
+    assert sweeping.forget_left_uploads() == 1
+    assert sweeping.forget_left_uploads() == 0
+    living = Upload.objects.filter(key__destroyed_at=None)
+    assert set(living) == {young, queued}
+
+
 def test_sweep_takes_old_files_that_nothing_names(register_version: Any) -> None:
     names = [storage.new_name("tables", "parquet") for _ in range(2)]
     old, young = (storage.path_of(name) for name in names)
@@ -152,6 +180,7 @@ def test_sweep_takes_old_files_that_nothing_names(register_version: Any) -> None
 
 def test_sweep_is_done_by_the_keeper() -> None:
     assert sweeping.sweep in registry._tidying_hooks
+    assert sweeping.forget_left_uploads in registry._tidying_hooks
 
 
 def test_changed_file_is_refused_with_a_reason(
