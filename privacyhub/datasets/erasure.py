@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from jobs.models import Job
@@ -60,18 +61,11 @@ def erase(*, dataset: Dataset, by: Any, confirm: str, with_models: bool) -> Touc
             code="busy",
         )
     reached = touched(row)
-    now = timezone.now()
     gone = [*reached.versions, *(reached.models if with_models else [])]
     answers = _answers(reached.models) if with_models else []
-    for thing in gone:
+    for thing in [*gone, *answers]:
         keys.destroy(thing.key)
-        thing.erased_at = now
-        thing.save(update_fields=["erased_at"])
-    for batch in answers:
-        keys.destroy(batch.key)
-    row.erased_at = now
-    row.save(update_fields=["erased_at"])
-    row.grants.filter(revoked_at=None).update(revoked_at=now)
+    _mark(row, gone)
     audit.record(
         actor=by,
         action="dataset.erase",
@@ -84,6 +78,30 @@ def erase(*, dataset: Dataset, by: Any, confirm: str, with_models: bool) -> Touc
     names = [thing.file for thing in [*gone, *answers, *copies]]
     transaction.on_commit(lambda: _remove(names))
     return reached
+
+
+def mark_again() -> None:
+    """Mark as erased what a restore brought back without the keys to it.
+
+    A dataset is erased whole, so one that lost a key on its way is an erased one.
+    """
+    lost = Q(versions__key__destroyed_at__isnull=False) | Q(
+        models__versions__key__destroyed_at__isnull=False
+    )
+    found = Dataset.objects.filter(lost, erased_at=None).values("pk")
+    for row in Dataset.objects.filter(pk__in=found):
+        reached = touched(row)
+        owners = [*reached.versions, *reached.models]
+        _mark(row, [one for one in owners if one.key.destroyed_at is not None])
+
+
+def _mark(dataset: Dataset, gone: list[Any]) -> None:
+    """The dataset is erased, and of its versions and models those that are gone."""
+    now = timezone.now()
+    for thing in [dataset, *gone]:
+        thing.erased_at = now
+        thing.save(update_fields=["erased_at"])
+    dataset.grants.filter(revoked_at=None).update(revoked_at=now)
 
 
 def _answers(models: list[Any]) -> list[Any]:

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
@@ -58,7 +59,7 @@ def take_in(
     latest = dataset.latest if dataset else None
     wanted = list(latest.columns.values_list("name", flat=True)) if latest else []
     upload = receive(file=file, by=by, must_have=wanted)
-    try:
+    with forgotten_unless_queued(upload):
         return submit(
             upload=upload,
             by=by,
@@ -68,9 +69,6 @@ def take_in(
             legal_basis=legal_basis,
             dataset=dataset,
         )
-    except BaseException:
-        forget(upload)
-        raise
 
 
 def load_sample(*, by: Any) -> Job:
@@ -120,6 +118,16 @@ def receive(*, file: SealedUpload, by: Any, must_have: Collection[str] = ()) -> 
         raise
     file.keep()
     return upload
+
+
+@contextmanager
+def forgotten_unless_queued(upload: Upload) -> Iterator[None]:
+    """Forget the upload where the job that is to read it is refused."""
+    try:
+        yield
+    except BaseException:
+        forget(upload)
+        raise
 
 
 def _checked(

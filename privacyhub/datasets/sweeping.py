@@ -8,8 +8,10 @@ from pathlib import Path
 
 from django.apps import apps
 from django.conf import settings
+from django.utils import timezone
 
-from privacyhub.datasets import storage
+from privacyhub.datasets import intake, storage
+from privacyhub.datasets.models import Upload
 
 # Longer than any job runs: a file in the making is younger than its job.
 LEFT_ALONE = timedelta(days=1)
@@ -34,6 +36,22 @@ def sweep() -> int:
     for name in orphans:
         storage.remove(name)
     return len(orphans)
+
+
+def forget_left_uploads() -> int:
+    """Forget old uploads that no job will read; how many there were.
+
+    An upload is consumed in the transaction that accepts its job. A request that was
+    killed before that has left it with a living key, which `sweep` spares.
+    """
+    until = timezone.now() - LEFT_ALONE
+    left = Upload.objects.filter(
+        consumed_at=None, key__destroyed_at=None, created_at__lt=until
+    )
+    uploads = list(left.select_related("key"))
+    for upload in uploads:
+        intake.forget(upload)
+    return len(uploads)
 
 
 def _named() -> set[str]:

@@ -44,10 +44,14 @@ class Answered:
 def submit(
     *, model_version: ModelVersion, file: SealedUpload, by: Any
 ) -> PredictionBatch:
-    """Check the file's structure and queue the job that answers it."""
+    """Check the file's structure and queue the job that answers it: both, or neither.
+
+    Raises DataError naming row and column, or TooManyJobs.
+    """
     services.require_usable(model_version=model_version, by=by)
     upload = intake.receive(file=file, by=by)
-    return _queue(model_version=model_version, upload=upload, by=by)
+    with intake.forgotten_unless_queued(upload):
+        return _queue(model_version=model_version, upload=upload, by=by)
 
 
 @transaction.atomic

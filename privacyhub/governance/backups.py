@@ -12,7 +12,8 @@ that it names was there; what is made meanwhile is copied too and named by nothi
 
 A restore brings the past back, and three things with it must not come: sessions (they
 are ended), keys that were destroyed since (they are destroyed again, as far as
-`heads` knows them), and budget that was spent since (see `gaps`).
+`heads` knows them, and `when_destroyed_again` marks whose they are), and budget that
+was spent since (see `gaps`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from jobs.models import Worker
@@ -245,10 +246,24 @@ def _put_back(source: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+_destroyed_again_hooks: list[Callable[[], None]] = []
+
+
+def when_destroyed_again(hook: Callable[[], None]) -> None:
+    """Call `hook` in the transaction in which a restore destroys keys again.
+
+    The rows that own such keys come from the backup, and do not say that they are gone.
+    """
+    _destroyed_again_hooks.append(hook)
+
+
+@transaction.atomic
 def _destroy_again() -> int:
     """Keys that were destroyed after the backup was made stay so."""
     revived = DataKey.objects.filter(pk__in=heads.erased_keys(), destroyed_at=None)
     rows = list(revived)
     for key in rows:
         keys.destroy(key)
+    for hook in _destroyed_again_hooks:
+        hook()
     return len(rows)

@@ -68,14 +68,14 @@ def _take(lock: int) -> None:
             return
 
 
-def append(path: Path, content: Any) -> None:
-    """One line more; one that a crash had cut stays by itself."""
+def append(path: Path, *contents: Any) -> None:
+    """A line more for each; one that a crash had cut stays by itself."""
     with path.open("ab+") as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
             if stream.read(1) != b"\n":
                 stream.write(b"\n")
-        stream.write(canonical(content) + b"\n")
+        stream.writelines(canonical(content) + b"\n" for content in contents)
         stream.flush()
         os.fsync(stream.fileno())
 

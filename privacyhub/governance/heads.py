@@ -339,8 +339,10 @@ def is_due(head: AuditHead) -> bool:
 def export_if_due() -> None:
     """For a worker's keeper: a quiet hub exports its last lines too.
 
-    So does one that a crash kept from writing a ledger's head after its commit.
+    So does one that a crash, or a full disk, kept from writing after a commit what
+    was destroyed or a ledger's head.
     """
+    _note_what_was_missed()
     if is_due(hub()):
         export_audit_head()
         for pk in _ledgers_behind():
@@ -384,10 +386,24 @@ def export_ledger_head(pk: UUID) -> None:
 
 def note_erased(key: DataKey) -> None:
     """Say that a key was destroyed, so that no restored backup brings it back."""
+    _note([str(key.pk)])
+
+
+def _note_what_was_missed() -> None:
+    """The note is written after the commit of an erasure, and may not have been."""
+    destroyed = DataKey.objects.exclude(destroyed_at=None).order_by("destroyed_at")
+    found = [str(pk) for pk in destroyed.values_list("pk", flat=True)]
+    known = set(erased_keys()) if found else set()
+    if missed := [key for key in found if key not in known]:
+        _note(missed)
+
+
+def _note(erased: Iterable[str]) -> None:
+    said = [{"format": FORMAT, "kind": "erased", "key": key} for key in erased]
+    signed = [sign(statement) for statement in said]
     place = folder()
-    statement = {"format": FORMAT, "kind": "erased", "key": str(key.pk)}
     with head_files.alone(place):
-        head_files.append(place / ERASED, sign(statement))
+        head_files.append(place / ERASED, *signed)
 
 
 def erased_keys() -> list[str]:

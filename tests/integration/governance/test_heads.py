@@ -218,6 +218,21 @@ def test_a_head_that_a_crash_kept_from_being_written_is_exported_later(
     assert said["sequence"] == account.entries.count() == 2
 
 
+def test_an_erasure_that_a_crash_kept_from_being_noted_is_noted_later(
+    trail: None,
+) -> None:
+    """A test's transaction never commits, so nothing was written at the erasure."""
+    rows = [keys.create(purpose="table")[0] for _ in range(3)]
+    for row in rows[:2]:
+        keys.destroy(row)
+    heads.note_erased(rows[0])
+    heads.export_audit_head()
+    assert not heads.is_due(heads.hub())
+    heads.export_if_due()
+    heads.export_if_due()
+    assert heads.erased_keys() == [str(row.pk) for row in rows[:2]]
+
+
 def test_one_who_is_halted_among_the_heads_does_not_halt_the_ledger(
     account: Ledger,
     steward: Any,

@@ -6,24 +6,27 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
 from jobs import execution, registry
 from jobs import services as jobs
 from jobs.models import Job
-from jobs.states import StaleAttempt
+from jobs.states import StaleAttempt, TooManyJobs
 from jobs.tasks.train import _pay
-from privacyhub.datasets import erasure, services, storage, sweeping, tables
+from privacyhub.datasets import erasure, intake, services, storage, sweeping, tables
 from privacyhub.datasets.errors import Conflict
 from privacyhub.datasets.models import Upload, VersionKind
 from privacyhub.deployments import batches
 from privacyhub.engines.tables import StoreError, to_csv
-from privacyhub.governance import audit, entries, keys, ledger
+from privacyhub.governance import audit, backups, entries, keys, ledger
 from privacyhub.governance.keys import KeyDestroyed
 from privacyhub.governance.ledger import LedgerError
+from privacyhub.governance.models import DataKey
 from privacyhub.training import recipes
 from privacyhub.training import services as training
 
@@ -97,6 +100,34 @@ def test_erasure_takes_the_prediction_files_with_the_models(
         batches.download(batch=batch, by=steward)
 
 
+@pytest.mark.parametrize("with_models", [True, False])
+def test_restore_marks_what_it_erases_again(
+    with_models: bool,
+    owned: dict[str, Any],
+    steward: Any,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    for job in Job.objects.open():
+        jobs.request_cancel(job=job, by=steward)
+    dataset, version = owned["datasets"], owned["versions"]
+    model = owned["model-versions"]
+    older = list(DataKey.objects.filter(pk__in=[version.key_id, model.key_id]))
+    with django_capture_on_commit_callbacks(execute=True):
+        erasure.erase(
+            dataset=dataset, by=steward, confirm=dataset.name, with_models=with_models
+        )
+    for row in (*older, dataset, version, model):  # as an older backup has them
+        row.save()
+    assert backups._destroy_again() == (2 if with_models else 1)
+    for row in (dataset, version, model):
+        row.refresh_from_db()
+    assert dataset.erased_at is not None
+    assert version.erased_at is not None
+    assert (model.erased_at is not None) == with_models
+    with pytest.raises(Conflict):
+        services.require_open(version)
+
+
 def test_cancelled_prediction_forgets_its_file(
     owned: dict[str, Any], steward: Any
 ) -> None:
@@ -105,6 +136,32 @@ def test_cancelled_prediction_forgets_its_file(
     upload = Upload.objects.select_related("key").get(pk=batch.upload_id)
     with pytest.raises(KeyDestroyed):
         keys.unwrap(upload.key)
+
+
+def test_refused_prediction_forgets_its_file(
+    model_version: Any, steward: Any, upload_file: Callable[..., Any], settings: Any
+) -> None:
+    settings.MAX_JOBS_PER_USER = 0
+    with pytest.raises(TooManyJobs):
+        batches.submit(
+            model_version=model_version, file=upload_file(b"age\n50\n"), by=steward
+        )
+    assert not Upload.objects.filter(key__destroyed_at=None).exists()
+
+
+def test_old_uploads_that_no_job_reads_are_forgotten(
+    owned: dict[str, Any], steward: Any, upload_file: Callable[..., Any]
+) -> None:
+    queued = owned["prediction-batches"].upload
+    old, young = (
+        intake.receive(file=upload_file(b"age\n50\n"), by=steward) for _ in range(2)
+    )
+    past = timezone.now() - timedelta(days=2)
+    Upload.objects.filter(pk__in=[old.pk, queued.pk]).update(created_at=past)
+    assert sweeping.forget_left_uploads() == 1
+    assert sweeping.forget_left_uploads() == 0
+    living = Upload.objects.filter(key__destroyed_at=None)
+    assert set(living) == {young, queued}
 
 
 def test_sweep_takes_old_files_that_nothing_names(register_version: Any) -> None:
@@ -123,6 +180,7 @@ def test_sweep_takes_old_files_that_nothing_names(register_version: Any) -> None
 
 def test_sweep_is_done_by_the_keeper() -> None:
     assert sweeping.sweep in registry._tidying_hooks
+    assert sweeping.forget_left_uploads in registry._tidying_hooks
 
 
 def test_changed_file_is_refused_with_a_reason(
