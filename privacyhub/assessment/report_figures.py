@@ -47,11 +47,15 @@ class Loss:
     parallel: bool
 
 
+def is_private(model_version: ModelVersion) -> bool:
+    return model_version.run.privacy == Privacy.DP
+
+
 def loss_of(model_version: ModelVersion) -> Loss:
     """What the model and its released metrics cost whom."""
     run = model_version.run
     guarantee = model_version.guarantee
-    private = run.privacy == Privacy.DP
+    private = is_private(model_version)
     training = exact(guarantee.get("epsilon")) if private else None
     paid = [
         Decimal(assessment.epsilon)

@@ -96,6 +96,30 @@ def test_adaptive_clip_norm_is_reported_with_its_mechanism(
     assert "count of the gradients within the clip norm" in told["mechanism"]["value"]
 
 
+def test_search_over_settings_is_reported_as_paid_whole(
+    model_version: Any, steward: Any
+) -> None:
+    alone = _fields(reports.create(by=steward, model_version=model_version))
+    assert "No search over settings was run" in alone["tuning_cost"]["value"][0]
+    model_version.guarantee |= {
+        "search": {
+            "space": {"learning_rate": [0.01, 0.3], "hidden": [[], [8]]},
+            "trials": "geometric",
+            "mean_trials": 5.0,
+            "score_noise_multiplier": 28.25,
+        }
+    }
+    model_version.save(update_fields=["guarantee"])
+    report = reports.create(by=steward, model_version=model_version)
+    told = "\n".join(_fields(report)["tuning_cost"]["value"])
+    assert "No search" not in told
+    assert "paid as a whole" in told
+    assert "learning_rate: 0.01, 0.3" in told
+    assert "hidden: [], [8]" in told
+    assert "geometric, 5 on average" in told
+    assert "noise multiplier 28.25" in told
+
+
 def test_epsilon_is_the_larger_side_of_the_coin(
     model_version: Any, steward: Any
 ) -> None:
