@@ -15,7 +15,6 @@ from privacyhub.assessment.report_fields import (
     declared,
     field,
     measured,
-    not_known,
     odds_of_100,
     section,
 )
@@ -69,7 +68,7 @@ def content(model_version: ModelVersion, *, by: Any) -> dict[str, Any]:
             implementation_section(model_version),
             _data(model_version, version, by=by),
             attacks_section(),
-            _utility(released, assessment),
+            _utility(model_version, released, assessment),
             attestation_section(
                 limits=_limits(model_version, accounts), accounts=accounts
             ),
@@ -80,7 +79,7 @@ def content(model_version: ModelVersion, *, by: Any) -> dict[str, Any]:
 def _run_ids(model_version: ModelVersion) -> list[UUID]:
     run = model_version.run
     jobs = [run.job_id, run.assess_job_id]
-    jobs += [one.job_id for one in model_version.assessments.all()]
+    jobs += [one.job_id for one in report_figures.readings(model_version)]
     return [job for job in dict.fromkeys(jobs) if job is not None]
 
 
@@ -141,7 +140,8 @@ def _loss(
         "The larger of the two sides: one coin a unit puts each person either among "
         "the training units or among the held-out ones."
         if loss.parallel
-        else "The sum: the version has several roots, so both are charged to all units."
+        else "The sum: both sides are charged to all units"
+        + (f", because {loss.why_all}." if loss.why_all else ".")
     )
     groups = guarantee.get("group_epsilons") or {}
     odds = odds_of_100(loss.total)
@@ -264,7 +264,9 @@ def _data(model_version: ModelVersion, version: Version, *, by: Any) -> dict[str
 
 
 def _utility(
-    released: Mapping[str, Any], assessment: Assessment | None
+    model_version: ModelVersion,
+    released: Mapping[str, Any],
+    assessment: Assessment | None,
 ) -> dict[str, Any]:
     rows = report_figures.metric_rows(released)
     confusion = released.get("confusion") or {}
@@ -300,7 +302,14 @@ def _utility(
             "Assessed",
             f"{assessment.created_at:%Y-%m-%d %H:%M} UTC" if assessment else None,
         ),
-        not_known("group_errors", "Error per group, with the rows of each group"),
+        measured(
+            "group_errors",
+            "Error per group, with the noisy rows of each group and 95% intervals",
+            Table(
+                ["Column", "Group", "Rows", "Figure", "Value", "From", "To"],
+                report_figures.group_rows(model_version),
+            ),
+        ),
     )
 
 
