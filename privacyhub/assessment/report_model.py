@@ -291,11 +291,7 @@ def _utility(
         assumed(
             "metrics_covered",
             "Whether the metrics are covered",
-            "Covered by the guarantee: they follow from one noisy histogram of scores, "
-            "and their intervals include its noise. Exact metrics stay with stewards "
-            "and are not in this report."
-            if rows
-            else None,
+            _metrics_covered(private=is_private(model_version)) if rows else None,
         ),
         measured(
             "assessed_at",
@@ -310,6 +306,20 @@ def _utility(
                 report_figures.group_rows(model_version),
             ),
         ),
+    )
+
+
+def _metrics_covered(*, private: bool) -> str:
+    covered = (
+        "Covered by the guarantee."
+        if private
+        else "For the held-out units alone, by the noise. The model was fitted without "
+        "noise, and its metrics may reveal it, and with it its training units."
+    )
+    return (
+        f"{covered} The metrics follow from one noisy histogram of scores, and their "
+        "intervals include its noise. Exact metrics stay with stewards and are not in "
+        "this report."
     )
 
 

@@ -281,6 +281,19 @@ def test_model_without_privacy_has_no_epsilon(
     assert "without differential privacy" in fields["epsilon"]["value"]
 
 
+def test_noise_of_metrics_covers_no_training_unit_of_a_bare_model(
+    model_version: Any, register_version: Any, steward: Any
+) -> None:
+    private = _fields(reports.create(by=steward, model_version=model_version))
+    told = private["metrics_covered"]["value"]
+    assert told.startswith("Covered by the guarantee")
+    bare = publish_model(version=register_version, by=steward, privacy="none")
+    fields = _fields(reports.create(by=steward, model_version=bare))
+    told = fields["metrics_covered"]["value"]
+    assert "Covered by the guarantee" not in told
+    assert told.startswith("For the held-out units alone")
+
+
 def test_report_of_a_version(register_version: Any, steward: Any) -> None:
     report = reports.create(by=steward, version=register_version)
     told = [section["key"] for section in report.content["sections"]]
