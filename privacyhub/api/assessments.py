@@ -18,6 +18,7 @@ from privacyhub.api.idempotency import idempotent
 from privacyhub.assessment import evaluation
 from privacyhub.assessment.models import Assessment
 from privacyhub.datasets import services as datasets
+from privacyhub.training import services as training
 from privacyhub.training.models import ModelVersion
 
 
@@ -38,8 +39,8 @@ class AssessmentBody(serializers.ModelSerializer[Assessment]):
 
     @extend_schema_field(serializers.DictField(allow_null=True))
     def get_exact(self, assessment: Assessment) -> dict[str, Any] | None:
-        shown = evaluation.may_see_exact(
-            assessment=assessment, user=self.context["user"]
+        shown = training.may_see_exact(
+            model_id=assessment.model_version.model_id, user=self.context["user"]
         )
         return dict(assessment.exact) if shown else None
 

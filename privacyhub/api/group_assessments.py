@@ -17,7 +17,8 @@ from privacyhub.api.idempotency import idempotent
 from privacyhub.assessment import group_evaluation
 from privacyhub.assessment.models import GroupAssessment
 from privacyhub.datasets import services as datasets
-from privacyhub.training.models import Model, ModelVersion
+from privacyhub.training import services as training
+from privacyhub.training.models import ModelVersion
 
 
 class GroupErrorBody(serializers.Serializer[Any]):
@@ -49,12 +50,10 @@ class GroupAssessmentBody(serializers.ModelSerializer[GroupAssessment]):
 
     @extend_schema_field(GroupErrorBody(many=True, allow_null=True))
     def get_exact(self, found: GroupAssessment) -> list[dict[str, Any]] | None:
-        user = self.context["request"].user
-        managed = Model.objects.managed_by(user)
-        version = found.model_version
-        if not user.is_auditor and not managed.filter(pk=version.model_id).exists():
-            return None
-        return list(found.exact)
+        shown = training.may_see_exact(
+            model_id=found.model_version.model_id, user=self.context["request"].user
+        )
+        return list(found.exact) if shown else None
 
 
 class NewGroupAssessment(serializers.Serializer[Any]):

@@ -61,9 +61,9 @@ class ModelVersionBody(serializers.ModelSerializer[ModelVersion]):
     public_key = serializers.SerializerMethodField(
         help_text="base64, Ed25519: what the model file's manifest is signed with"
     )
-    loss_curve = serializers.ListField(
-        child=serializers.FloatField(),
-        help_text="mean loss over the run; without privacy only",
+    loss_curve = serializers.SerializerMethodField(
+        help_text="exact mean loss over the run; without privacy only, and empty but "
+        "for those who manage the data, and auditors"
     )
 
     class Meta:
@@ -88,6 +88,13 @@ class ModelVersionBody(serializers.ModelSerializer[ModelVersion]):
     @extend_schema_field(serializers.CharField())
     def get_public_key(self, version: ModelVersion) -> str:
         return base64.b64encode(artefacts.public_key()).decode()
+
+    @extend_schema_field(serializers.ListField(child=serializers.FloatField()))
+    def get_loss_curve(self, version: ModelVersion) -> list[float]:
+        shown = version.loss_curve and services.may_see_exact(
+            model_id=version.model_id, user=self.context["request"].user
+        )
+        return list(version.loss_curve) if shown else []
 
 
 class ModelShare(serializers.Serializer[Any]):
@@ -239,7 +246,8 @@ class ModelVersionDetail(APIView):
         responses={200: ModelVersionBody, **problems(401, 404)},
     )
     def get(self, request: Request, pk: Any) -> Response:
-        return Response(ModelVersionBody(find(versions_of(request.user), pk)).data)
+        found = find(versions_of(request.user), pk)
+        return Response(ModelVersionBody(found, context={"request": request}).data)
 
 
 def versions_of(user: Any) -> QuerySet[ModelVersion]:

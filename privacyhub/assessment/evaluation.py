@@ -33,7 +33,7 @@ from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.governance import audit, ledger
 from privacyhub.governance.ledger import BudgetRefused
 from privacyhub.training import plans, recipes
-from privacyhub.training.models import Model, ModelVersion
+from privacyhub.training.models import ModelVersion
 from privacyhub.training.rows import Side
 from privacyhub.training.services import plan_of
 
@@ -133,14 +133,6 @@ def assessed_by(job: Job) -> ModelVersion:
     if found is None:
         raise Conflict("The model to assess was not made.", code="no_model")
     return found
-
-
-def may_see_exact(*, assessment: Assessment, user: Any) -> bool:
-    """Exact figures are for those who manage the data, and for auditors."""
-    if user.is_auditor:
-        return True
-    managed = Model.objects.managed_by(user)
-    return managed.filter(pk=assessment.model_version.model_id).exists()
 
 
 def source_of(model_version: ModelVersion) -> Version:

@@ -20,3 +20,10 @@ NAMES = {
     "mae": "Mean absolute error",
     "r2": "R²",
 }
+OF_GROUPS = {
+    "error": "Share of errors",
+    "false_positive_rate": "False positive rate",
+    "false_negative_rate": "False negative rate",
+    "selection_rate": "Predicted positive",
+    **{name: NAMES[name] for name in ("rmse", "mae")},
+}

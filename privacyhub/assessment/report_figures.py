@@ -2,8 +2,8 @@
 
 The epsilon of a model is that of whoever paid more. Training units pay for DP
 statistics and training, held-out units for the released metrics; one coin a unit puts
-each person on one side, so the total is the larger of the two. Where a version has
-several roots there are several coins: then both are charged to all units and add up.
+each person on one side, so the total is the larger of the two. Where a unit
+may be on the other side elsewhere, both are charged to all units and add up.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from privacyhub.assessment.metric_names import NAMES
-from privacyhub.assessment.models import Assessment
+from privacyhub.assessment.metric_names import NAMES, OF_GROUPS
+from privacyhub.assessment.models import Assessment, GroupAssessment
 from privacyhub.assessment.report_fields import exact, odds_of_100, share
 from privacyhub.governance.models import Part
 from privacyhub.training.models import ModelVersion, Privacy
@@ -38,24 +38,32 @@ _ODDS_AT = ("0.1", "0.25", "0.5", "1", "1.5", "2", "3", "4", "6", "8")
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """The epsilons of a model version as decimal strings; None where none is known."""
+    """The epsilons of a model version as decimal strings; None where none is known.
+
+    why_all: why the two sides add up; older runs do not say it.
+    """
 
     training: str | None
     metrics: str | None
     total: str | None
     delta: str | None
     parallel: bool
+    why_all: str
+
+
+def is_private(model_version: ModelVersion) -> bool:
+    return model_version.run.privacy == Privacy.DP
 
 
 def loss_of(model_version: ModelVersion) -> Loss:
     """What the model and its released metrics cost whom."""
     run = model_version.run
     guarantee = model_version.guarantee
-    private = run.privacy == Privacy.DP
+    private = is_private(model_version)
     training = exact(guarantee.get("epsilon")) if private else None
     paid = [
         Decimal(assessment.epsilon)
-        for assessment in model_version.assessments.all()
+        for assessment in readings(model_version)
         if assessment.epsilon
     ]
     metrics = exact(sum(paid, Decimal(0))) if paid else None
@@ -70,7 +78,13 @@ def loss_of(model_version: ModelVersion) -> Loss:
         total=total,
         delta=exact(guarantee.get("delta")) if private else None,
         parallel=parallel,
+        why_all=run.plan.get("why_all", ""),
     )
+
+
+def readings(model_version: ModelVersion) -> list[Assessment | GroupAssessment]:
+    """Every time the held-out units were read: for metrics and for errors by group."""
+    return [*model_version.assessments.all(), *model_version.group_assessments.all()]
 
 
 def latest_released(model_version: ModelVersion) -> Assessment | None:
@@ -92,6 +106,22 @@ def metric_rows(released: Mapping[str, Any]) -> list[list[str]]:
             low, high = share(told.get("low")), share(told.get("high"))
             rows.append([NAMES.get(name, name), value, low or "", high or ""])
     return rows
+
+
+def group_rows(model_version: ModelVersion) -> list[list[str]]:
+    """Each released figure: column, group, noisy rows, name, value, low, high."""
+    return [
+        [
+            found.column,
+            group["group"],
+            exact(group["rows"]) or "",
+            OF_GROUPS.get(name, name),
+            *(share(told.get(part)) or "" for part in ("value", "low", "high")),
+        ]
+        for found in model_version.group_assessments.all()
+        for group in found.released
+        for name, told in group["metrics"].items()
+    ]
 
 
 def machine_readable(

@@ -13,15 +13,16 @@ from privacyhub.assessment.report_fields import (
     assumed,
     decimal_up,
     declared,
-    exact,
     field,
     measured,
-    not_known,
     odds_of_100,
     section,
-    significant,
 )
-from privacyhub.assessment.report_figures import Loss
+from privacyhub.assessment.report_figures import Loss, is_private
+from privacyhub.assessment.report_implementation import (
+    NO_GUARANTEE,
+    implementation_section,
+)
 from privacyhub.assessment.report_sections import (
     attacks_section,
     attestation_section,
@@ -30,19 +31,13 @@ from privacyhub.assessment.report_sections import (
 )
 from privacyhub.datasets.models import Version
 from privacyhub.governance.models import Ledger
-from privacyhub.training.models import ModelVersion, Privacy
+from privacyhub.training.models import ModelVersion
 
 _TASKS = {
     "binary": "Binary classifier",
     "multiclass": "Classifier of several classes",
     "regression": "Regression",
 }
-_NO_GUARANTEE = "None: the model was trained without differential privacy."
-_ADAPTIVE = (
-    " Beside each sum a count of the gradients within the clip norm is released, with "
-    "noise of its own; the clip norm of the next step follows it. Both noises are set "
-    "so that the two together cost what one sum of this noise multiplier costs."
-)
 
 
 def content(model_version: ModelVersion, *, by: Any) -> dict[str, Any]:
@@ -70,10 +65,10 @@ def content(model_version: ModelVersion, *, by: Any) -> dict[str, Any]:
                 "released metrics.",
             ),
             _accounting(model_version, loss, accounts, charged, by=by),
-            _implementation(model_version),
+            implementation_section(model_version),
             _data(model_version, version, by=by),
             attacks_section(),
-            _utility(released, assessment),
+            _utility(model_version, released, assessment),
             attestation_section(
                 limits=_limits(model_version, accounts), accounts=accounts
             ),
@@ -84,12 +79,8 @@ def content(model_version: ModelVersion, *, by: Any) -> dict[str, Any]:
 def _run_ids(model_version: ModelVersion) -> list[UUID]:
     run = model_version.run
     jobs = [run.job_id, run.assess_job_id]
-    jobs += [one.job_id for one in model_version.assessments.all()]
+    jobs += [one.job_id for one in report_figures.readings(model_version)]
     return [job for job in dict.fromkeys(jobs) if job is not None]
-
-
-def _is_private(model_version: ModelVersion) -> bool:
-    return model_version.run.privacy == Privacy.DP
 
 
 def _basic(model_version: ModelVersion, version: Version) -> dict[str, Any]:
@@ -107,14 +98,14 @@ def _variant(model_version: ModelVersion, accounts: Sequence[Ledger]) -> dict[st
     sources = guarantee.get("column_sources") or {}
     told = {"declared": "declared", "dp": "found by DP statistics"}
     domain = [f"{name}: {told.get(how, how)}" for name, how in sources.items()]
-    private = _is_private(model_version)
+    private = is_private(model_version)
     return section(
         "variant",
         "Variant of differential privacy",
         assumed(
             "neighbouring_relation",
             "Neighbouring relation",
-            guarantee.get("relation") if private else _NO_GUARANTEE,
+            guarantee.get("relation") if private else NO_GUARANTEE,
         ),
         measured("data_domain", "Bounds and domains of the columns", domain),
         declared(
@@ -131,7 +122,7 @@ def _variant(model_version: ModelVersion, accounts: Sequence[Ledger]) -> dict[st
             "Unprotected quantities",
             [
                 "Names and kinds of the columns.",
-                *(guarantee.get("not_covered") or ([] if private else [_NO_GUARANTEE])),
+                *(guarantee.get("not_covered") or ([] if private else [NO_GUARANTEE])),
             ],
         ),
     )
@@ -144,12 +135,13 @@ def _loss(
     charged: Sequence[UUID],
 ) -> dict[str, Any]:
     guarantee = model_version.guarantee
-    private = _is_private(model_version)
+    private = is_private(model_version)
     how = (
         "The larger of the two sides: one coin a unit puts each person either among "
         "the training units or among the held-out ones."
         if loss.parallel
-        else "The sum: the version has several roots, so both are charged to all units."
+        else "The sum: both sides are charged to all units"
+        + (f", because {loss.why_all}." if loss.why_all else ".")
     )
     groups = guarantee.get("group_epsilons") or {}
     odds = odds_of_100(loss.total)
@@ -215,7 +207,7 @@ def _loss(
 
 
 def _none(private: bool) -> str | None:
-    return None if private else _NO_GUARANTEE
+    return None if private else NO_GUARANTEE
 
 
 def _accounting(
@@ -259,85 +251,6 @@ def _accounting(
     )
 
 
-def _implementation(model_version: ModelVersion) -> dict[str, Any]:
-    guarantee, summary = model_version.guarantee, model_version.summary
-    private = _is_private(model_version)
-    versions = guarantee.get("versions") or {}
-    statistics = guarantee.get("statistics")
-    adaptive = bool(guarantee.get("clip_quantile"))
-    runs = model_version.model.runs.count()
-    return section(
-        "implementation",
-        "Implementation",
-        measured(
-            "preprocessing_cost",
-            "Cost of preprocessing",
-            (
-                f"{_event_in_words(statistics)}; part of the training units' epsilon."
-                if statistics
-                else "None: no bound or category was searched in the rows."
-            )
-            if private
-            else None,
-        ),
-        measured(
-            "tuning_cost",
-            "Cost of tuning",
-            f"No search over settings was run. The model has {runs} training "
-            f"run{'' if runs == 1 else 's'} in all; each is charged on its own.",
-        ),
-        measured(
-            "mechanism",
-            "Mechanism",
-            "DP-SGD: each unit's gradient is clipped, Gaussian noise is added to the "
-            "sum, and the sum is divided by the expected batch." + _ADAPTIVE * adaptive
-            if private
-            else _NO_GUARANTEE,
-        ),
-        measured(
-            "clip_norm",
-            "Clip norm",
-            guarantee["clipping"] if adaptive else exact(guarantee.get("clip_norm")),
-        ),
-        measured(
-            "noise_multiplier",
-            "Noise multiplier",
-            significant(guarantee.get("noise_multiplier")),
-        ),
-        measured(
-            "sampling_probability",
-            "Sampling probability of a step",
-            significant(guarantee.get("sampling_probability")),
-        ),
-        measured(
-            "expected_batch", "Expected batch", exact(guarantee.get("expected_batch"))
-        ),
-        measured("steps", "Steps", exact(guarantee.get("steps"))),
-        measured("architecture", "Parameters", exact(summary.get("parameters"))),
-        measured(
-            "library_versions",
-            "Library versions",
-            [f"{name} {number}" for name, number in versions.items()],
-        ),
-        assumed("floating_point", "Floating point", guarantee.get("floating_point")),
-        assumed(
-            "timing",
-            "Timing and side channels",
-            "Training runs in a worker whose progress shows steps and epsilon alone. "
-            "How long a step or a prediction takes is not protected.",
-        ),
-        assumed("random_generator", "Random generator", guarantee.get("randomness")),
-        measured(
-            "model_hash", "SHA-256 of the model file", model_version.artefact_sha256
-        ),
-    )
-
-
-def _event_in_words(event: Mapping[str, Any]) -> str:
-    count, noise = exact(event.get("count")), significant(event.get("noise_multiplier"))
-    return f"{count} DP statistics with noise multiplier {noise}"
-
-
 def _data(model_version: ModelVersion, version: Version, *, by: Any) -> dict[str, Any]:
     inputs = model_version.summary.get("inputs", [])
     used = {str(column.get("name")) for column in inputs} | {model_version.model.target}
@@ -351,7 +264,9 @@ def _data(model_version: ModelVersion, version: Version, *, by: Any) -> dict[str
 
 
 def _utility(
-    released: Mapping[str, Any], assessment: Assessment | None
+    model_version: ModelVersion,
+    released: Mapping[str, Any],
+    assessment: Assessment | None,
 ) -> dict[str, Any]:
     rows = report_figures.metric_rows(released)
     confusion = released.get("confusion") or {}
@@ -376,18 +291,35 @@ def _utility(
         assumed(
             "metrics_covered",
             "Whether the metrics are covered",
-            "Covered by the guarantee: they follow from one noisy histogram of scores, "
-            "and their intervals include its noise. Exact metrics stay with stewards "
-            "and are not in this report."
-            if rows
-            else None,
+            _metrics_covered(private=is_private(model_version)) if rows else None,
         ),
         measured(
             "assessed_at",
             "Assessed",
             f"{assessment.created_at:%Y-%m-%d %H:%M} UTC" if assessment else None,
         ),
-        not_known("group_errors", "Error per group, with the rows of each group"),
+        measured(
+            "group_errors",
+            "Error per group, with the noisy rows of each group and 95% intervals",
+            Table(
+                ["Column", "Group", "Rows", "Figure", "Value", "From", "To"],
+                report_figures.group_rows(model_version),
+            ),
+        ),
+    )
+
+
+def _metrics_covered(*, private: bool) -> str:
+    covered = (
+        "Covered by the guarantee."
+        if private
+        else "For the held-out units alone, by the noise. The model was fitted without "
+        "noise, and its metrics may reveal it, and with it its training units."
+    )
+    return (
+        f"{covered} The metrics follow from one noisy histogram of scores, and their "
+        "intervals include its noise. Exact metrics stay with stewards and are not in "
+        "this report."
     )
 
 
@@ -397,9 +329,9 @@ def _limits(model_version: ModelVersion, accounts: Sequence[Ledger]) -> dict[str
         "not say that nothing can be inferred about a group of people.",
         "Delta is left aside where odds are given.",
     ]
-    if not _is_private(model_version):
+    if not is_private(model_version):
         told = [
-            _NO_GUARANTEE,
+            NO_GUARANTEE,
             f"The reason given: {model_version.run.reason or 'not known'}",
         ]
     if not report_ledgers.is_covered(accounts):

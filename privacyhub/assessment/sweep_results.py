@@ -9,6 +9,7 @@ from django.db.models import Prefetch
 
 from jobs.models import Job
 from privacyhub.assessment.models import Assessment
+from privacyhub.training import services
 from privacyhub.training.models import Model, ModelVersion, Privacy, Sweep, TrainingRun
 
 # What the models of a task are compared by; a regression's error has its target's unit.
@@ -53,9 +54,8 @@ def measure(sweep: Sweep) -> str:
 
 
 def may_see_exact(*, sweep: Sweep, user: Any) -> bool:
-    """Exact figures are for those who manage the data, and for auditors."""
-    managed = Model.objects.managed_by(user)
-    return user.is_auditor or managed.filter(pk=sweep.model_id).exists()
+    """Exact figures of all its runs are shown by the rule of its model."""
+    return services.may_see_exact(model_id=sweep.model_id, user=user)
 
 
 def results(*, sweep: Sweep, user: Any) -> list[SweepResult]:

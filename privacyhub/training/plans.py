@@ -4,7 +4,8 @@ A plan follows from a recipe and the ledger's declarations alone: sampling
 probability, steps, noise multiplier, and the prices that the ledger is asked for.
 Training units pay for DP statistics and training; held-out units for the metrics.
 The two are disjoint by the family's coin, so they compose in parallel. A version with
-several roots has several coins: then each price is charged to all units.
+several roots has several coins, and another held-out share or a refresh of records
+moves units between the sides: then each price is charged to all units.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Plan:
     is read that way (no column to search; without privacy). additive_delta: the part
     of delta that names of categories take. selection: of a search over settings, of
     which `training` is one trial; it is paid in the place of `training`. unit: of
-    privacy; plans of older runs do not say it.
+    privacy; why_all: why both sides are charged to all units, empty where each pays
+    for itself. Plans of older runs do not say these two.
     """
 
     spec: TrainSpec
@@ -76,6 +78,7 @@ class Plan:
     epsilon_table: tuple[EpsilonAfter, ...]
     selection: SelectionEvent | None = None
     unit: str = ""
+    why_all: str = ""
 
     @property
     def delta_units(self) -> int:
@@ -138,6 +141,7 @@ class Plan:
             "epsilon_table": [dict(row) for row in self.epsilon_table],
             "selection": self.selection and self.selection.to_dict(),
             "unit": self.unit,
+            "why_all": self.why_all,
         }
 
     @classmethod
@@ -192,7 +196,7 @@ def plan_for(*, recipe: RecipeSpec, accounts: Sequence[Ledger]) -> Plan:
         keyed=any(account.unit == Unit.KEY for account in accounts),
     )
     require_fits(recipe=recipe, spec=spec)
-    alone = len(accounts) == 1 and _splits_alike(accounts[0], holdout=recipe.holdout)
+    why_all = _why_all(accounts, holdout=recipe.holdout)
     additive = additive_delta(recipe, delta=float(delta))
     statistics, training, accounted = None, None, 0.0
     table: tuple[EpsilonAfter, ...] = ()
@@ -227,28 +231,39 @@ def plan_for(*, recipe: RecipeSpec, accounts: Sequence[Ledger]) -> Plan:
         metrics=metrics_event(epsilon=recipe.metrics_epsilon),
         metrics_epsilon=recipe.metrics_epsilon,
         declared_units=fewest,
-        part_train=Part.TRAIN if alone else Part.ALL,
-        part_heldout=Part.HELDOUT if alone else Part.ALL,
+        part_train=Part.ALL if why_all else Part.TRAIN,
+        part_heldout=Part.ALL if why_all else Part.HELDOUT,
         epsilon_table=table,
         selection=selection,
         unit=accounts[0].unit,
+        why_all=why_all,
     )
 
 
-def _splits_alike(account: Ledger, *, holdout: float) -> bool:
-    """Whether a unit falls on the same side in every run of this ledger.
+def _why_all(accounts: Sequence[Ledger], *, holdout: float) -> str:
+    """Why a unit may be on the other side elsewhere; empty where it never is.
 
     Only then do the two sides compose in parallel; otherwise each price is charged to
     all units. Another share moves the border between the sides. At record level the
     coin follows the row's content, so a refresh may toss an edited row's coin anew.
     With a key a row that has none is never held out (`rows.read_side`).
     """
+    if len(accounts) > 1:
+        return "the version has several roots, each with a coin of its own"
     if holdout != DEFAULT_HOLDOUT:
-        return False
-    if account.unit == Unit.KEY:
-        return True
-    uploads = account.versions.filter(kind=VersionKind.UPLOADED)
-    return uploads.values("fingerprint").distinct().count() <= 1
+        return (
+            f"the held-out share is not the usual {DEFAULT_HOLDOUT:.0%}, so a unit may "
+            "be on the other side in another run"
+        )
+    if accounts[0].unit == Unit.KEY:
+        return ""
+    uploads = accounts[0].versions.filter(kind=VersionKind.UPLOADED)
+    if uploads.values("fingerprint").distinct().count() <= 1:
+        return ""
+    return (
+        "each record is a unit and the data was refreshed, so an edited record may "
+        "have changed sides"
+    )
 
 
 def quote(*, plan: Plan, accounts: Sequence[Ledger], recipient: str = "") -> Quote:

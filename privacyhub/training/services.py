@@ -255,6 +255,12 @@ def _grantees(model: Model) -> list[str]:
     return sorted({one.user.username if one.user else str(one.group) for one in live})
 
 
+def may_see_exact(*, model_id: UUID, user: Any) -> bool:
+    """Exact figures are for those who manage the model's data, and for auditors."""
+    managed = Model.objects.managed_by(user).filter(pk=model_id)
+    return user.is_auditor or managed.exists()
+
+
 def grants_of(model: Model) -> QuerySet[Grant]:
     """Live grants to users on the model."""
     live = Grant.objects.live().filter(model=model, user__isnull=False)

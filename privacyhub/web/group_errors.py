@@ -10,7 +10,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
 from django.views.decorators.http import require_http_methods
 
-from privacyhub.assessment import group_evaluation, metric_names
+from privacyhub.assessment import group_evaluation
+from privacyhub.assessment.metric_names import OF_GROUPS as NAMES
 from privacyhub.assessment.models import GroupAssessment
 from privacyhub.datasets.models import Version
 from privacyhub.datasets.services import the_ledger
@@ -20,13 +21,6 @@ from privacyhub.web.flash import explained
 from privacyhub.web.model_figures import Figure
 
 PAGE = 20
-NAMES = {
-    "error": "Share of errors",
-    "false_positive_rate": "False positive rate",
-    "false_negative_rate": "False negative rate",
-    "selection_rate": "Predicted positive",
-    **{name: metric_names.NAMES[name] for name in ("rmse", "mae")},
-}
 
 
 class GroupForm(forms.Form):

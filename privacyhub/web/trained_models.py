@@ -91,7 +91,7 @@ def model_version(request: HttpRequest, pk: Any) -> HttpResponse:
     """A version: metrics with their labels, guarantee, what can be done with it."""
     version = get_object_or_404(_versions(request.user), pk=pk)
     manages = Model.objects.managed_by(request.user).filter(pk=version.model_id)
-    steward = manages.exists() or request.user.is_auditor
+    steward = services.may_see_exact(model_id=version.model_id, user=request.user)
     latest = next(iter(version.assessments.all()), None)
     released = latest.released if latest else {}
     exact = latest.exact if latest and steward else None

@@ -77,6 +77,13 @@ _GUARANTEES = {
         "shield-off",
         "Released without differential privacy: the epsilon says nothing about it.",
     ),
+    "held_out_only": Word(
+        "Noise for held-out units alone",
+        "warn",
+        "shield-half",
+        "Figures of a model that was fitted without noise: they may reveal it, and "
+        "with it its training units.",
+    ),
     "steward_only": Word(
         "Steward only",
         "neutral",
@@ -89,6 +96,7 @@ _GUARANTEE_OF_READ = {
     "covered": "covered",
     "uncovered_release": "not_covered",
     "not_covered": "not_covered",
+    "held_out_only": "held_out_only",
     "steward_only": "steward_only",
 }
 

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, transaction
 
+from jobs import services as jobs
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.assessment import report_version, reports
-from privacyhub.assessment.models import Report
+from privacyhub.assessment.models import GroupAssessment, Report
 from privacyhub.assessment.report_fields import SOURCES
 from privacyhub.datasets.errors import Conflict
 from privacyhub.governance import grants, ledger
 from privacyhub.governance.models import AuditEvent, Right
+from privacyhub.training import plans
 from tests.integration.published_model import EXACT_AUC, publish_model
 
 SECTIONS = {
@@ -96,6 +98,30 @@ def test_adaptive_clip_norm_is_reported_with_its_mechanism(
     assert "count of the gradients within the clip norm" in told["mechanism"]["value"]
 
 
+def test_search_over_settings_is_reported_as_paid_whole(
+    model_version: Any, steward: Any
+) -> None:
+    alone = _fields(reports.create(by=steward, model_version=model_version))
+    assert "No search over settings was run" in alone["tuning_cost"]["value"][0]
+    model_version.guarantee |= {
+        "search": {
+            "space": {"learning_rate": [0.01, 0.3], "hidden": [[], [8]]},
+            "trials": "geometric",
+            "mean_trials": 5.0,
+            "score_noise_multiplier": 28.25,
+        }
+    }
+    model_version.save(update_fields=["guarantee"])
+    report = reports.create(by=steward, model_version=model_version)
+    told = "\n".join(_fields(report)["tuning_cost"]["value"])
+    assert "No search" not in told
+    assert "paid as a whole" in told
+    assert "learning_rate: 0.01, 0.3" in told
+    assert "hidden: [], [8]" in told
+    assert "geometric, 5 on average" in told
+    assert "noise multiplier 28.25" in told
+
+
 def test_epsilon_is_the_larger_side_of_the_coin(
     model_version: Any, steward: Any
 ) -> None:
@@ -106,6 +132,61 @@ def test_epsilon_is_the_larger_side_of_the_coin(
     assert figures["delta"] == "0.00001"
     assert figures["odds_of_100"] == "73.1"
     assert 0.5 < float(figures["auc_released"]) < 1
+
+
+def test_errors_by_group_are_reported_and_paid_by_the_held_out_units(
+    model_version: Any, steward: Any
+) -> None:
+    figure = {"value": 0.25, "low": 0.1234567, "high": 0.5}
+    exact = [{"group": "a", "rows": 77123, "metrics": {"error": figure}}]
+    for epsilon, released in (("3", [{**exact[0], "rows": 312}]), ("", [])):
+        job = jobs.submit(kind="assess_groups", title="", owner=steward, spec={})
+        GroupAssessment.objects.create(
+            model_version=model_version,
+            job=job,
+            column="sex",
+            epsilon=epsilon,
+            released=released,
+            exact=exact,
+        )
+    paid = model_version.group_assessments.get(epsilon="3").job_id
+    price = plans.metrics_price(
+        event=plans.metrics_event(epsilon="3"), epsilon="3", part="heldout", unit=""
+    )
+    ledger.reserve(
+        ledgers=model_version.run.version.ledgers.all(),
+        run_id=paid,
+        prices=[price],
+        recipient=steward.username,
+        by=steward,
+    )
+    report = reports.create(by=steward, model_version=model_version)
+    fields, figures = _fields(report), report.content["figures"]
+    assert figures["epsilon_metrics"] == "3.5"
+    assert figures["epsilon"] == "3.5"
+    assert fields["group_errors"]["value"]["rows"] == [
+        ["sex", "a", "312", "Share of errors", "0.2500", "0.1235", "0.5000"]
+    ]
+    assert "77123" not in reports.canonical(report.content).decode()
+    assert len(fields["rdp_curve"]["value"]["columns"]) == 1 + 3
+
+
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        ("the data was refreshed", "all units, because the data was refreshed."),
+        ("", "charged to all units."),
+    ],
+)
+def test_sum_of_both_sides_is_told_by_its_cause(
+    model_version: Any, steward: Any, why: str, told: str
+) -> None:
+    run = model_version.run
+    run.plan = {**run.plan, "part_train": "all", "part_heldout": "all", "why_all": why}
+    run.save()
+    fields = _fields(reports.create(by=steward, model_version=model_version))
+    assert fields["epsilon_explained"]["value"].endswith(told)
+    assert "several roots" not in fields["epsilon_explained"]["value"]
 
 
 def test_epsilons_of_several_roots_add_up(model_version: Any, steward: Any) -> None:
@@ -198,6 +279,19 @@ def test_model_without_privacy_has_no_epsilon(
     assert figures["epsilon"] is None
     assert figures["epsilon_training"] is None
     assert "without differential privacy" in fields["epsilon"]["value"]
+
+
+def test_noise_of_metrics_covers_no_training_unit_of_a_bare_model(
+    model_version: Any, register_version: Any, steward: Any
+) -> None:
+    private = _fields(reports.create(by=steward, model_version=model_version))
+    told = private["metrics_covered"]["value"]
+    assert told.startswith("Covered by the guarantee")
+    bare = publish_model(version=register_version, by=steward, privacy="none")
+    fields = _fields(reports.create(by=steward, model_version=bare))
+    told = fields["metrics_covered"]["value"]
+    assert "Covered by the guarantee" not in told
+    assert told.startswith("For the held-out units alone")
 
 
 def test_report_of_a_version(register_version: Any, steward: Any) -> None:

@@ -87,6 +87,25 @@ def test_analyst_sees_released_metrics_and_no_exact_one(
     assert api_for(analyst).get(resources(shared)[-1]).status_code == 404
 
 
+def test_exact_losses_are_for_managers_and_auditors(
+    shared: Any,
+    steward: Any,
+    auditor: Any,
+    analyst: Any,
+    api_for: Callable[[Any], Any],
+) -> None:
+    shared.loss_curve = [0.7, 0.6]
+    shared.save(update_fields=["loss_curve"])
+    one, every = (
+        reverse("api:model_version", args=[shared.pk]),
+        reverse("api:model_versions"),
+    )
+    for user, told in ((steward, [0.7, 0.6]), (auditor, [0.7, 0.6]), (analyst, [])):
+        api = api_for(user)
+        assert api.get(one).json()["loss_curve"] == told
+        assert [row["loss_curve"] for row in api.get(every).json()["results"]] == [told]
+
+
 @pytest.mark.parametrize("name", ["steward", "auditor"])
 def test_manager_and_auditor_see_exact_metrics_labelled(
     name: str,

@@ -91,6 +91,22 @@ def test_noise_of_the_released_figures_is_told(
     assert '"lower"' in figure
 
 
+def test_released_figures_of_a_bare_model_are_not_called_covered(
+    submit: Callable[..., Any],
+    run_jobs: Callable[[], None],
+    quick_engine: Any,
+    steward: Any,
+    client_for: Callable[[Any], Any],
+) -> None:
+    run = submit(privacy="none", reason="to compare it")
+    run_jobs()
+    page = page_of(run.model_version, client_for(steward))
+    assert 'id="released-roc"' in page
+    assert "Covered by the guarantee" not in page
+    assert page.count("Noise for held-out units alone") == 2
+    assert "covers these units alone" in page
+
+
 def test_several_classes_have_curves_of_right_answers(
     submit: Callable[..., Any],
     run_jobs: Callable[[], None],

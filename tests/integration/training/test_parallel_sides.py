@@ -35,6 +35,19 @@ def test_another_share_is_charged_to_all_units(register_version: Any) -> None:
     assert parts(register_version, holdout=0.4) == {Part.ALL}
 
 
+def test_why_both_sides_add_up_is_in_the_plan(register_version: Any) -> None:
+    for share, why in ((0.2, ""), (0.4, "the held-out share")):
+        recipe = recipes.build(
+            version=register_version,
+            request={"epsilon": "1", "holdout": share},
+            by=register_version.created_by,
+        )
+        accounts = list(register_version.ledgers.all())
+        plan = plans.plan_for(recipe=recipe, accounts=accounts)
+        assert plan.why_all[:18] == why
+        assert plans.Plan.from_dict(plan.to_dict()) == plan
+
+
 def test_refreshed_records_are_charged_to_all_units(
     register_version: Any,
     steward: Any,

@@ -217,6 +217,23 @@ def test_price_fragment_tells_odds_and_refusals(
     assert not Job.objects.filter(kind="train").exists()
 
 
+def test_price_of_another_share_says_that_both_sides_add_up(
+    steward: Any,
+    client_for: Callable[[Any], Any],
+    address: Callable[[int], str],
+    register_version: Any,
+) -> None:
+    client = client_for(steward)
+    client.post(address(1), {"features": FEATURES})
+    client.post(address(2), TARGET)
+    url = reverse("web:train_price", args=[register_version.pk])
+    usual = client.post(url, PRIVACY).content.decode()
+    assert "each side pays for itself" in usual
+    other = client.post(url, PRIVACY | {"holdout": "0.4"}).content.decode()
+    assert "each side pays for itself" not in other
+    assert "add up: the held-out share is not the usual 20%" in other
+
+
 def test_review_over_the_cap_charges_nothing(
     steward: Any, client_for: Callable[[Any], Any], address: Callable[[int], str]
 ) -> None:
