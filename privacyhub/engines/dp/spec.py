@@ -24,7 +24,9 @@ from privacyhub.engines.dp.architecture import (
 
 MAX_STEPS = 1_000_000
 BLOCKS = 20  # of a run
-MOST_FIRST_CLIP = 1e6  # of an adaptive clip norm, and one over the least
+# Of a clip norm, and one over the least: squares of gradients that have to be clipped
+# to less would vanish in 32 bits, and the sum would hold them whole.
+MOST_CLIP = 1e6
 
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -104,16 +106,14 @@ class TrainSpec:
             f"The activation must be one of {', '.join(ACTIVATIONS)}.",
         )
         _require(1 <= self.embedding_width <= 256, "Embeddings have 1 to 256 numbers.")
-        _require(_positive(self.clip_norm), "The clip norm must be positive.")
+        _require(
+            1 / MOST_CLIP <= self.clip_norm <= MOST_CLIP,
+            f"The clip norm lies between {1 / MOST_CLIP:g} and {MOST_CLIP:,.0f}.",
+        )
         if self.clip_quantile is not None:
             _require(
                 0 < self.clip_quantile < 1,
                 "The quantile of an adaptive clip norm lies between 0 and 1.",
-            )
-            _require(
-                1 / MOST_FIRST_CLIP <= self.clip_norm <= MOST_FIRST_CLIP,
-                f"An adaptive clip norm starts between {1 / MOST_FIRST_CLIP:g} and "
-                f"{MOST_FIRST_CLIP:,.0f}.",
             )
         _require(_positive(self.learning_rate), "The learning rate must be positive.")
         _require(

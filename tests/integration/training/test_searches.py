@@ -172,6 +172,7 @@ def test_search_without_a_trial_fails_and_returns_nothing(
         ({"space": {"epochs": [1, 2]}}, "cannot be searched"),
         ({"space": {}}, "at least one setting"),
         ({"space": {"clip_norm": [-1]}}, "clip norm"),
+        ({"space": {"clip_norm": [1, 1e-25]}}, "clip norm lies between"),
         ({"space": {"clip_norm": []}}, "list"),
         (SEARCH | {"mean_trials": 1}, "above 1"),
         (SEARCH | {"mean_trials": "many"}, "number"),
