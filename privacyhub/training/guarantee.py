@@ -29,15 +29,10 @@ RANDOMNESS = (
     "Batches and noise come from generators seeded with 256 bits of the operating "
     "system's entropy, never from a user's seed, and the seed is not kept."
 )
-REFERENCE_RANDOMNESS = (
-    "Batches come from a generator seeded with 256 bits of the operating system's "
-    "entropy; the noise is TensorFlow's, seeded with 63 bits of it. No user's seed "
-    "is used, and none is kept."
-)
 LOOPS = {
     "engine": "the hub's own, norms held to TensorFlow Privacy's registry by tests",
     **{
-        name: f"{words}, fed the same Poisson batches"
+        name: f"{words}, fed the same Poisson batches and the same kind of noise"
         for name, words in REFERENCES.items()
     },
 }
@@ -107,9 +102,7 @@ def private(
         "readings_of_statistics": len(charged.also),
         "classes_declared": recipe.classes_declared,
         "loop": LOOPS[plan.spec.implementation],
-        "randomness": RANDOMNESS
-        if plan.spec.implementation == "engine"
-        else REFERENCE_RANDOMNESS,
+        "randomness": RANDOMNESS,
         "floating_point": FLOATING_POINT,
         "versions": versions(),
     }

@@ -74,7 +74,7 @@ def holdout(given: Any) -> float:
         return DEFAULT_HOLDOUT
     try:
         share = float(given)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"The held-out share must be a number.{comma_hint(str(given))}",
             code="holdout",

@@ -69,7 +69,7 @@ def _space(given: Any) -> dict[str, list[Any]]:
 def _mean(given: Any) -> float:
     try:
         mean = float(given)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise _refused("The mean number of trials must be a number.") from error
     if not 1 < mean <= MOST_TRIALS:
         raise _refused(

@@ -1,16 +1,16 @@
 """TensorFlow Privacy's own training, selectable as the reference implementation.
 
-Both kinds get the same true Poisson batches as the engine, and noise from TensorFlow's
-generator, seeded here by the operating system.
+Both kinds get the same true Poisson batches as the engine, and noise from its source:
+TensorFlow keeps 31 bits of a seed, so its own noise is left out. A step gets standard
+normal values, one a weight, and adds noise_multiplier * clip_norm times them to the
+sum of clipped gradients.
 
-`DPSequential` (dpsequential), with its layer registry, adds its noise to a mean over
-the rows that it is given, so the loss is a sum (its noise then has the scale
-noise_multiplier * clip_norm, on the sum) and the optimizer divides by the expected
-batch.
+`DPSequential` (dpsequential), with its layer registry, clips the gradients of a loss
+that is a sum. Its optimizer adds the noise and divides by the expected batch.
 
-`DPKerasSGDOptimizer` and `DPKerasAdamOptimizer` (dpkeras) clip each row's gradient,
-add that noise to the sum and divide by the rows that they are given. The step takes
-that division back and divides by the expected batch.
+`DPKerasSGDOptimizer` and `DPKerasAdamOptimizer` (dpkeras) clip each row's gradient and
+divide the sum by the rows that they are given. The step takes that division back, adds
+the noise and divides by the expected batch.
 
 Rows are not padded, but for one row of weight 0 in an empty batch: its gradient is
 zero.
@@ -20,9 +20,9 @@ For networks over features alone: no embeddings, class weights or several rows a
 
 from __future__ import annotations
 
-import secrets
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 # The package file of TensorFlow Privacy imports an Estimator that no longer exists.
@@ -47,6 +47,7 @@ from privacyhub.engines.dp.checkpoint import (  # noqa: E402
     read_checkpoint,
 )
 from privacyhub.engines.dp.model import TrainedModel  # noqa: E402
+from privacyhub.engines.dp.noise import NoiseSource, entropy_noise  # noqa: E402
 from privacyhub.engines.dp.sampling import PoissonSampler  # noqa: E402
 from privacyhub.engines.dp.spec import REFERENCES, TrainSpec  # noqa: E402
 from privacyhub.engines.prepare.encoding import EncodedTable  # noqa: E402
@@ -81,33 +82,68 @@ def _options(spec: TrainSpec) -> dict[str, float]:
     return options | ({"momentum": spec.momentum} if spec.optimizer == "sgd" else {})
 
 
-def _optimizer(spec: TrainSpec) -> Any:
-    """The spec's optimizer over gradients divided by the expected batch."""
+def _noisy_means(
+    sums: Sequence[Any], *, normal: Any, spec: TrainSpec, noise_multiplier: float
+) -> list[Any]:
+    """Sums of clipped gradients, with noise and divided by the expected batch.
+
+    normal [parameters]: standard normal values for all sums, one after another.
+    """
+    deviation = noise_multiplier * spec.clip_norm
+    parts = tf.split(normal, [math.prod(one.shape) for one in sums])
+    return [
+        (one + deviation * tf.reshape(part, one.shape)) / spec.expected_batch
+        for one, part in zip(sums, parts, strict=True)
+    ]
+
+
+def _optimizer(spec: TrainSpec, *, noise_multiplier: float) -> Any:
+    """The spec's optimizer over noisy sums divided by the expected batch."""
     kinds = {"sgd": tf.keras.optimizers.SGD, "adam": tf.keras.optimizers.Adam}
     kind = kinds[spec.optimizer]
 
-    class OfExpectedBatch(kind):  # type: ignore[misc, valid-type]
-        """Divides the noisy sum by the expected batch before the update."""
+    class OfNoisySums(kind):  # type: ignore[misc, valid-type]
+        """Adds the step's noise, which the step puts here, before the update."""
+
+        normal: Any = None
 
         def apply_gradients(
             self, grads_and_vars: Any, *args: Any, **kwargs: Any
         ) -> Any:
-            scaled = [(g / spec.expected_batch, v) for g, v in grads_and_vars]
-            return super().apply_gradients(scaled, *args, **kwargs)
+            sums, variables = zip(*grads_and_vars, strict=True)
+            means = _noisy_means(
+                sums, normal=self.normal, spec=spec, noise_multiplier=noise_multiplier
+            )
+            # A step without noise of its own must fail, not take the last one's.
+            self.normal = None
+            return super().apply_gradients(
+                zip(means, variables, strict=True), *args, **kwargs
+            )
 
-    return OfExpectedBatch(**_options(spec))
+    return OfNoisySums(**_options(spec))
+
+
+class _DPSequential(DPSequential):  # type: ignore[misc]
+    """A `DPSequential` whose step gets its noise beside the batch."""
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        *batch, self.optimizer.normal = data
+        return dict(super().train_step(tuple(batch)))
 
 
 def dp_sequential(*, features: int, spec: TrainSpec, noise_multiplier: float) -> Any:
     """A compiled `DPSequential` of the spec's network."""
-    model = DPSequential(
+    model = _DPSequential(
         l2_norm_clip=spec.clip_norm,
-        noise_multiplier=noise_multiplier,
+        noise_multiplier=0.0,
         use_xla=False,
         layer_registry=layer_registry.make_default_layer_registry(),
         layers=keras_layers(features=features, spec=spec),
     )
-    model.compile(optimizer=_optimizer(spec), loss=_loss(spec, reduction="sum"))
+    model.compile(
+        optimizer=_optimizer(spec, noise_multiplier=noise_multiplier),
+        loss=_loss(spec, reduction="sum"),
+    )
     return model
 
 
@@ -122,24 +158,32 @@ class _DPKeras(tf.keras.Sequential):  # type: ignore[misc]
         self.compile(
             optimizer=kinds[spec.optimizer](
                 l2_norm_clip=spec.clip_norm,
-                noise_multiplier=noise_multiplier,
+                noise_multiplier=0.0,
                 num_microbatches=None,  # one a row
                 **_options(spec),
             ),
             loss=_loss(spec, reduction="none"),
         )
-        self._expected_batch = spec.expected_batch
+        self._spec = spec
+        self._noise_multiplier = noise_multiplier
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        features, target, weight = data
+        features, target, weight, normal = data
         with tf.GradientTape(persistent=True) as tape:
             losses = self.loss(target, self(features, training=True)) * weight
         means = self.optimizer._compute_gradients(
             losses, self.trainable_variables, tape=tape
         )
         given = tf.cast(tf.shape(losses)[0], tf.float32)
-        share = given / self._expected_batch
-        self.optimizer.apply_gradients([(mean * share, v) for mean, v in means])
+        noisy = _noisy_means(
+            [mean * given for mean, _ in means],
+            normal=normal,
+            spec=self._spec,
+            noise_multiplier=self._noise_multiplier,
+        )
+        self.optimizer.apply_gradients(
+            zip(noisy, self.trainable_variables, strict=True)
+        )
         return {}
 
 
@@ -163,6 +207,7 @@ def train_reference(
     resume_from: bytes | None = None,
     on_checkpoint: OnCheckpoint | None = None,
     steps_limit: int | None = None,
+    noise_source: NoiseSource | None = None,
 ) -> TrainedModel:
     """Train with the spec's reference, with the arguments of `training.train`.
 
@@ -190,17 +235,19 @@ def train_reference(
     sampler = PoissonSampler(
         units=data.rows, sampling_probability=spec.sampling_probability
     )
-    tf.random.set_seed(secrets.randbits(63))
+    fill_noise = noise_source or entropy_noise()
     network = _NETWORKS[spec.implementation](
         features=features.shape[1], spec=spec, noise_multiplier=noise_multiplier
     )
+    parameters = network.count_params()
     signature = [
         tf.TensorSpec([None, features.shape[1]], tf.float32),
         tf.TensorSpec([None], tf.float32),
         tf.TensorSpec([None], tf.float32),
+        tf.TensorSpec([parameters], tf.float32),
     ]
     step = tf.function(
-        lambda x, y, w: network.train_step((x, y[:, None], w)),
+        lambda x, y, w, n: network.train_step((x, y[:, None], w, n)),
         input_signature=signature,
     )
     block = spec.block
@@ -216,7 +263,10 @@ def train_reference(
             # Keras needs a row: an empty batch gets one of weight 0.
             chosen = rows if len(rows) else np.zeros(1, dtype=np.int32)
             weight = finite[chosen].astype(np.float32) * bool(len(rows))
-            step(features[chosen], target[chosen], weight)
+            # A fresh array each step: TensorFlow may read it in place.
+            normal = np.empty(parameters, dtype=np.float32)
+            fill_noise(normal)
+            step(features[chosen], target[chosen], weight, normal)
         done += count
         if on_checkpoint is not None:
             on_checkpoint(done, _checkpoint(network, step=done))

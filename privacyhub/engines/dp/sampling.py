@@ -18,9 +18,9 @@ from privacyhub.engines.dp.events import PoissonGaussianEvent
 
 def entropy_seeded_generator() -> np.random.Generator:
     """A generator seeded with 256 bits of the operating system's entropy."""
-    return np.random.Generator(
-        np.random.SFC64(np.random.SeedSequence(secrets.randbits(256)))
-    )
+    # Numbers of 32 bits that the seed's pool holds: by default 4, and so 128 bits.
+    seed = np.random.SeedSequence(secrets.randbits(256), pool_size=8)
+    return np.random.Generator(np.random.SFC64(seed))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ Validated when made, so that a bad setting is refused before anything is charged
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -24,7 +24,10 @@ from privacyhub.engines.dp.architecture import (
 
 MAX_STEPS = 1_000_000
 BLOCKS = 20  # of a run
-MOST_FIRST_CLIP = 1e6  # of an adaptive clip norm, and one over the least
+# Of a clip norm, and one over the least: squares of gradients that have to be clipped
+# to less would vanish in 32 bits, and the sum would hold them whole.
+MOST_CLIP = 1e6
+MOST_LEARNING_RATE = 1000
 
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -84,7 +87,7 @@ class TrainSpec:
             f"The expected batch ({self.expected_batch}) is larger than the declared "
             f"number of units ({self.units}).",
         )
-        _require(_positive(self.epochs), "The number of epochs must be positive.")
+        _require(self.epochs > 0, "The number of epochs must be positive.")
         _require(
             self.epochs <= MAX_STEPS and self.steps <= MAX_STEPS,
             f"A run has at most {MAX_STEPS:,} steps.",
@@ -104,18 +107,19 @@ class TrainSpec:
             f"The activation must be one of {', '.join(ACTIVATIONS)}.",
         )
         _require(1 <= self.embedding_width <= 256, "Embeddings have 1 to 256 numbers.")
-        _require(_positive(self.clip_norm), "The clip norm must be positive.")
+        _require(
+            1 / MOST_CLIP <= self.clip_norm <= MOST_CLIP,
+            f"The clip norm lies between {1 / MOST_CLIP:g} and {MOST_CLIP:,.0f}.",
+        )
         if self.clip_quantile is not None:
             _require(
                 0 < self.clip_quantile < 1,
                 "The quantile of an adaptive clip norm lies between 0 and 1.",
             )
-            _require(
-                1 / MOST_FIRST_CLIP <= self.clip_norm <= MOST_FIRST_CLIP,
-                f"An adaptive clip norm starts between {1 / MOST_FIRST_CLIP:g} and "
-                f"{MOST_FIRST_CLIP:,.0f}.",
-            )
-        _require(_positive(self.learning_rate), "The learning rate must be positive.")
+        _require(
+            0 < self.learning_rate <= MOST_LEARNING_RATE,
+            f"The learning rate lies above 0 and is at most {MOST_LEARNING_RATE:,}.",
+        )
         _require(
             self.optimizer in get_args(Optimizer), "The optimizer must be sgd or adam."
         )
@@ -134,7 +138,7 @@ class TrainSpec:
             _require(self.task != "regression", "A regression has no class weights.")
             _require(
                 len(self.class_weights) == self.classes
-                and all(_positive(w) and w <= 100 for w in self.class_weights),
+                and all(0 < w <= 100 for w in self.class_weights),
                 "There must be one weight a class, above 0 and at most 100.",
             )
 
@@ -200,7 +204,7 @@ class TrainSpec:
         if activation is not None:
             values["activation"] = activation
         if values.get("class_weights") is not None:
-            values["class_weights"] = tuple(float(w) for w in values["class_weights"])
+            values["class_weights"] = _floats(values["class_weights"])
         try:
             return cls(**values)
         except TypeError as error:
@@ -212,5 +216,8 @@ def _require(holds: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def _positive(value: float) -> bool:
-    return math.isfinite(value) and value > 0
+def _floats(values: Iterable[Any]) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in values)
+    except OverflowError as error:
+        raise ValueError("A class weight is too large.") from error

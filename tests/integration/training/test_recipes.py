@@ -59,6 +59,12 @@ def priced(version: Any, asked: dict[str, Any]) -> Any:
             "implementation",
         ),
         ({"settings": {"implementation": []}}, "settings"),
+        ({"settings": {"learning_rate": 1001}}, "settings"),
+        ({"settings": {"learning_rate": 10**400}}, "settings"),
+        ({"settings": {"epochs": 10**400}}, "settings"),
+        ({"settings": {"clip_norm": 10**400}}, "settings"),
+        ({"settings": {"class_weights": [1, 10**400]}}, "settings"),
+        ({"holdout": 10**400}, "holdout"),
         ({"settings": {"seed": 1}}, "unknown_setting"),
     ],
 )

@@ -327,8 +327,6 @@ def test_clip_norm_stops_growing_at_its_bound() -> None:
         ({"clip_quantile": 0.0}, "between 0 and 1"),
         ({"clip_quantile": 1.0}, "between 0 and 1"),
         ({"clip_quantile": math.nan}, "between 0 and 1"),
-        ({"clip_norm": 1e-7}, "starts between"),
-        ({"clip_norm": 1e7}, "starts between"),
     ],
 )
 def test_spec_refuses_what_cannot_adapt(changes, message) -> None:

@@ -17,6 +17,7 @@ from tensorflow_privacy.privacy.fast_gradient_clipping import (  # noqa: E402
 
 from privacyhub.engines.dp.architecture import Architecture, Embedding  # noqa: E402
 from privacyhub.engines.dp.clipping import clipped_sum  # noqa: E402
+from privacyhub.engines.dp.spec import MOST_CLIP  # noqa: E402
 
 CASES = [
     pytest.param("binary", 1, (), (), 1, id="logistic"),
@@ -137,6 +138,19 @@ def test_clipped_sum_equals_brute_force(
     got = ours(arrays, task=task, clip=clip, rows_per_unit=rows)
     error = np.linalg.norm(got - expected) / np.linalg.norm(expected)
     assert error <= 1e-6
+
+
+@pytest.mark.parametrize(("task", "outputs", "hidden", "embeddings", "rows"), CASES)
+@pytest.mark.parametrize("clip", [1 / MOST_CLIP, MOST_CLIP])
+@pytest.mark.parametrize("size", [1e-3, 1e4])
+def test_clipped_sum_holds_at_the_bounds_of_the_clip_norm(
+    task, outputs, hidden, embeddings, rows, clip, size
+) -> None:
+    arrays = setting(task, outputs, hidden, embeddings, rows)
+    arrays["row_weight"] *= np.float32(size)  # and with them all gradients
+    expected = brute_force(arrays, task=task, clip=clip, rows_per_unit=rows)
+    got = ours(arrays, task=task, clip=clip, rows_per_unit=rows)
+    assert np.linalg.norm(got - expected) <= 1e-6 * np.linalg.norm(expected)
 
 
 def test_squares_that_are_known_give_the_same_sum() -> None:

@@ -13,12 +13,14 @@ from privacyhub.engines.prepare.encoding import bare_table
 pytest.importorskip("tensorflow_privacy")
 tf = pytest.importorskip("tensorflow")
 
+from privacyhub.engines.dp.noise import entropy_noise  # noqa: E402
 from privacyhub.engines.dp.reference import (  # noqa: E402
     dp_keras,
     dp_sequential,
     train_reference,
 )
 from privacyhub.engines.dp.training import train  # noqa: E402
+from tests.unit.engines.dp.noises import silent  # noqa: E402
 
 SPEC = TrainSpec(
     task="binary",
@@ -52,6 +54,35 @@ def test_reference_noise_is_on_the_sum_over_the_expected_batch(implementation) -
     assert 0.6 < ratio < 1.6
     bias = float(model.weights["dense_0/bias"][0])
     assert stats.norm.sf(abs(bias) / math.sqrt(noise_spread)) > 1e-6
+
+
+@each
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_noise_of_a_reference_is_all_of_its_source(implementation, optimizer) -> None:
+    """Without it nothing is random: TensorFlow's own would keep 31 bits of a seed."""
+    data = bare_table(np.ones((60, 3)), np.arange(60) % 2)
+    spec = replace(
+        SPEC,
+        units=60,
+        epochs=5,
+        optimizer=optimizer,
+        momentum=0.9,
+        implementation=implementation,
+    )
+    kept: list[bytes] = []
+    weights = [
+        train_reference(
+            data,
+            spec=spec,
+            noise_multiplier=1e3,
+            on_block=lambda start, steps: None,
+            resume_from=kept[0] if kept else None,
+            on_checkpoint=lambda step, content: kept.append(content),
+            noise_source=silent,
+        ).weights["dense_0/kernel"]
+        for _ in range(2)
+    ]
+    np.testing.assert_allclose(*weights, rtol=1e-5)
 
 
 @each
@@ -107,7 +138,9 @@ def test_step_is_the_clipped_sum_over_the_expected_batch(implementation, task) -
 
 def _moved(network, batch) -> np.ndarray:
     before = [weights.copy() for weights in network.get_weights()]
-    network.train_step(tuple(tf.constant(part) for part in batch))
+    normal = np.empty(network.count_params(), dtype=np.float32)
+    entropy_noise()(normal)
+    network.train_step(tuple(tf.constant(part) for part in (*batch, normal)))
     after = network.get_weights()
     return np.concatenate(
         [(a - b).ravel() for a, b in zip(after, before, strict=True)]

@@ -24,6 +24,12 @@ def test_batch_sizes_follow_the_binomial_law() -> None:
     assert stats.chisquare(observed, expected).pvalue > SIGNIFICANCE
 
 
+def test_seed_keeps_all_of_its_entropy() -> None:
+    seed = entropy_seeded_generator().bit_generator.seed_seq
+    assert seed.pool.nbytes * 8 == 256
+    assert seed.entropy >= 2**200  # fails once in 2^56 draws
+
+
 def joined_of(sampler: PoissonSampler, steps: int) -> np.ndarray:
     batches = sampler.draw(steps)
     joined = np.zeros((steps, sampler.units), dtype=int)
