@@ -63,12 +63,13 @@ def widest(*, recipe: RecipeSpec, spec: TrainSpec, many_names: bool) -> Architec
 
 
 def _tried(recipe: RecipeSpec, spec: TrainSpec) -> Iterator[TrainSpec]:
-    """The spec with each of the hidden layers that the run may train."""
+    """The spec, and the widest of each of the hidden layers that a search may try."""
     yield spec
     if recipe.tuning:
         choices = checked_space(recipe.tuning, spec=spec).choices
-        for hidden in choices.get("hidden", ()):
-            yield replace(spec, hidden=hidden)
+        width = max(choices.get("embedding_width", (spec.embedding_width,)))
+        for hidden in choices.get("hidden", (spec.hidden,)):
+            yield replace(spec, hidden=hidden, embedding_width=width)
 
 
 def _width(column: InputColumn) -> int:

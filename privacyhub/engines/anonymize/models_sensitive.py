@@ -40,7 +40,8 @@ class ComparedModel(SensitiveModel):
 
     def in_parts_of(self, frame: pl.DataFrame) -> Self:
         """The model for parts of a table, which compares with all of it."""
-        counts = as_text(frame[self.column]).value_counts(name="rows")
+        texts = as_text(frame[self.column]).rename("value")  # it may be called "rows"
+        counts = texts.value_counts(name="rows")
         return replace(self, whole=dict(counts.iter_rows()))
 
     def frequencies(self, problem: Problem) -> tuple[tuple[str, ...], Floats]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 from privacyhub.engines.dp.architecture import (
@@ -28,6 +29,8 @@ BLOCKS = 20  # of a run
 # to less would vanish in 32 bits, and the sum would hold them whole.
 MOST_CLIP = 1e6
 MOST_LEARNING_RATE = 1000
+
+_WHOLE = ("embedding_width", "max_rows_per_unit")
 
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -79,6 +82,15 @@ class TrainSpec:
     seed: int | None = None
 
     def __post_init__(self) -> None:
+        for name in _WHOLE:
+            _require(
+                _is_whole(getattr(self, name)),
+                f"The setting “{name}” must be a whole number.",
+            )
+        _require(
+            all(_is_whole(width) for width in self.hidden),
+            "The widths of hidden layers must be whole numbers.",
+        )
         _require(self.task in TASKS, f"The task must be one of {', '.join(TASKS)}.")
         _require(self.units >= 1, "The declared number of units must be at least 1.")
         _require(self.expected_batch >= 1, "The expected batch must be at least 1.")
@@ -214,6 +226,10 @@ class TrainSpec:
 def _require(holds: bool, message: str) -> None:
     if not holds:
         raise ValueError(message)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _floats(values: Iterable[Any]) -> tuple[float, ...]:

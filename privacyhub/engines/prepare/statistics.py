@@ -139,8 +139,9 @@ def name_threshold(
 def _category(
     series: pl.Series, *, deviation: float, delta: float, max_rows_per_unit: int
 ) -> ColumnSpec:
-    counted = as_texts(series).drop_nulls().value_counts(name="rows")
-    names = counted[series.name].to_list()
+    texts = as_texts(series).rename("name")  # the column may be called "rows"
+    counted = texts.drop_nulls().value_counts(name="rows")
+    names = counted["name"].to_list()
     threshold = name_threshold(
         deviation=deviation, delta=delta, max_rows_per_unit=max_rows_per_unit
     )

@@ -85,6 +85,13 @@ def test_bad_request_is_refused_and_nothing_is_held(
         ({"settings": {"embedding_width": 256, "hidden": [4096] * 2}}, "hidden"),
         ({"settings": {"hidden": [4096] * 3}}, "hidden"),
         ({"tuning": {"space": {"hidden": [[8], [4096] * 3]}}}, "hidden"),
+        (
+            {
+                "settings": {"hidden": [4096, 2048]},
+                "tuning": {"space": {"embedding_width": [8, 256]}},
+            },
+            "hidden",
+        ),
         ({"settings": {"implementation": "dpsequential"}}, "implementation"),
         (
             {"settings": {"implementation": "dpsequential", "ema": 0.9}},

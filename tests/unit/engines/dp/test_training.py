@@ -337,6 +337,8 @@ def test_noise_that_is_none_is_refused_before_any_block(noise: float) -> None:
         ({"clip_norm": 1e-25}, "clip norm lies between 1e-06 and 1,000,000"),
         ({"clip_norm": 0.99e-6}, "clip norm lies between"),
         ({"clip_norm": 1.01e6}, "clip norm lies between"),
+        ({"embedding_width": 8.0}, "“embedding_width” must be a whole number"),
+        ({"hidden": (8.0,)}, "hidden layers must be whole numbers"),
         ({"class_weights": (1.0,)}, "one weight a class"),
         ({"task": "multiclass", "classes": 1}, "2 classes"),
     ],

@@ -143,3 +143,13 @@ def test_column_that_is_missing_is_named() -> None:
 def test_delta_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="delta share"):
         found(frame(), delta_share=share)
+
+
+def test_category_column_called_rows_is_read_like_any_other() -> None:
+    found = dp_column_statistics(
+        pl.DataFrame({"rows": ["a", "b"] * 500}),
+        {"rows": "category"},
+        noise_multiplier=2.0,
+        delta_share=1e-6,
+    )
+    assert found.columns[0].categories == ("a", "b")
