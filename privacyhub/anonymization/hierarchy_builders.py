@@ -5,6 +5,7 @@ A builder takes a column's values; what it makes is kept like an uploaded hierar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from privacyhub.engines.anonymize.hierarchies import MISSING, as_text
 from privacyhub.engines.anonymize.hierarchy_builders import DATE_UNITS
 
 MOST_TEXT = 200_000
+MOST_WHOLE = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,10 @@ def build(
         return kind.build(as_text(values), column, **texts)
     except an.AnonymizeError as error:
         raise _wrong(str(error), column=column) from error
+    except (ArithmeticError, ValueError) as error:  # of numbers at the ends of floats
+        raise _wrong(
+            "These numbers are too large or too small to work with.", column=column
+        ) from error
 
 
 def _text(given: Any, field: Field) -> str:
@@ -113,19 +119,18 @@ def _ordered(values: pl.Series, _: str, *, order: str, sizes: str) -> an.Hierarc
     ranked = listed or sorted(value for value in known if value != MISSING)
     if MISSING in known and MISSING not in ranked:
         ranked.append(MISSING)
-    widths = [int(_number(part, "Group sizes")) for part in _parts(sizes)]
+    widths = [_whole(part, "Group sizes") for part in _parts(sizes)]
     return an.Hierarchy.ordered_groups(ranked, sizes=widths)
 
 
 def _masking(
     values: pl.Series, _: str, *, side: str, character: str, levels: str
 ) -> an.Hierarchy:
-    count = _optional(levels, "Levels")
     return an.Hierarchy.masking(
         values.unique().sort(),
         side=side,
         character=character or "*",
-        levels=None if count is None else int(count),
+        levels=_whole(levels, "Levels") if levels.strip() else None,
     )
 
 
@@ -134,7 +139,7 @@ def _zip_codes(values: pl.Series, _: str) -> an.Hierarchy:
 
 
 def _priority(values: pl.Series, _: str, *, levels: str) -> an.Hierarchy:
-    return an.Hierarchy.by_frequency(values, levels=int(_number(levels, "Levels")))
+    return an.Hierarchy.by_frequency(values, levels=_whole(levels, "Levels"))
 
 
 def _suppress(values: pl.Series, _: str) -> an.Hierarchy:
@@ -189,9 +194,19 @@ def _parts(text: str) -> list[str]:
 
 def _number(text: str, label: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError as error:
         raise _wrong(f"{label}: “{text[:20]}” is not a number.") from error
+    if not math.isfinite(number):
+        raise _wrong(f"{label}: a number is needed that is finite.")
+    return number
+
+
+def _whole(text: str, label: str) -> int:
+    number = _number(text, label)
+    if not number.is_integer() or not 1 <= number <= MOST_WHOLE:
+        raise _wrong(f"{label}: a whole number from 1 to {MOST_WHOLE:,} is needed.")
+    return int(number)
 
 
 def _optional(text: str, label: str) -> float | None:

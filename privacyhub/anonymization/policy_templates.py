@@ -21,6 +21,11 @@ from privacyhub.datasets.models import Role, Version
 from privacyhub.governance import audit
 
 MOST_BYTES = 200_000
+# Where a model's rows come from: one of these says it.
+_SOURCES = {
+    "subset": frozenset({"version", "column"}),
+    "population": frozenset({"version", "people"}),
+}
 
 
 @transaction.atomic
@@ -120,9 +125,14 @@ def _objects(given: Any, key: str) -> dict[str, Any]:
 def _named(entry: Any, vocabulary: Any, what: str) -> None:
     if not isinstance(entry, dict) or not is_one(entry.get("name"), vocabulary):
         raise _wrong(f"{what} is one of {', '.join(vocabulary)}.")
-    for key in ("subset", "population"):
-        if entry.get(key) is not None and not isinstance(entry[key], dict | int):
-            raise _wrong(f"“{key}” must be an object.")
+    for key, parts in _SOURCES.items():
+        source = entry.get(key)
+        if source is None:
+            continue
+        if not isinstance(source, dict) or parts.isdisjoint(source):
+            raise _wrong(
+                f"“{key}” must be an object with {' or '.join(sorted(parts))}."
+            )
 
 
 def _weights(metric: dict[str, Any]) -> None:

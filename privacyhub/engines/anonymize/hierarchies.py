@@ -73,13 +73,20 @@ class Hierarchy:
     @classmethod
     def from_csv(cls, text: str, *, separator: str = ";") -> Hierarchy:
         """Read text in ARX's format; the opposite of `to_csv`."""
-        reader = csv.reader(io.StringIO(text), delimiter=separator)
+        # A carriage return within quotes belongs to the value.
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         return cls.from_rows(row for row in reader if row)
 
     def to_csv(self, *, separator: str = ";") -> str:
         """The format that `read_csv` and `from_csv` take."""
-        out = io.StringIO()
-        writer = csv.writer(out, delimiter=separator, lineterminator="\n")
+        out = io.StringIO(newline="")
+        returns = any("\r" in cell for row in self.levels for cell in row)
+        writer = csv.writer(
+            out,
+            delimiter=separator,
+            lineterminator="\n",
+            quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL,
+        )
         writer.writerows(self.levels)
         return out.getvalue()
 

@@ -167,3 +167,8 @@ def test_automatic_places_missing_values_of_each_type() -> None:
         pl.Series(["a", None, "b", "c"]),
     ):
         assert Hierarchy.automatic(series, name="x").check(series) == []
+
+
+def test_a_carriage_return_in_a_value_survives_a_file() -> None:
+    made = Hierarchy.from_rows([["a\rb", "x", "*"], ["c;\n", "x", "*"]])
+    assert Hierarchy.from_csv(made.to_csv()) == made
