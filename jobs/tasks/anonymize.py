@@ -10,7 +10,14 @@ from jobs.execution import Attempt
 from jobs.registry import Publish
 from jobs.states import JobCancelled, JobFailed
 from jobs.tasks.anonymize_search import search
-from privacyhub.anonymization import family, outcomes, policies, services, utility
+from privacyhub.anonymization import (
+    family,
+    hierarchies,
+    outcomes,
+    policies,
+    services,
+    utility,
+)
 from privacyhub.datasets import tables as stored
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Version
@@ -49,6 +56,7 @@ def run(attempt: Attempt) -> Publish:
         outcome |= outcomes.of_rounds(found.local, columns=plan.quasi_identifiers)
     outcome |= {
         "method": plan.method,
+        "hierarchies": hierarchies.marks(plan.policy),
         "fixed": policies.is_dp(plan.policy),
         "score_unit": policies.score_unit(plan.policy),
         "utility": utility.describe(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -175,11 +176,19 @@ def delete(*, hierarchy: Hierarchy, by: Any) -> None:
 def is_waited_for(hierarchy: Hierarchy) -> bool:
     open_jobs = Job.objects.open().filter(kind="anonymize")
     waiting = AnonymizationRun.objects.filter(job__in=open_jobs.values("pk"))
-    return any(
-        entry["hierarchy"] == str(hierarchy.pk)
-        for run in waiting
-        for entry in run.policy["quasi_identifiers"].values()
-    )
+    return any(str(hierarchy.pk) in named_in(run.policy) for run in waiting)
+
+
+def named_in(policy: Mapping[str, Any]) -> set[str]:
+    """The ids of the kept hierarchies that columns and models of a policy name."""
+    entries = [*policy["quasi_identifiers"].values(), *policy["models"]]
+    return {one["hierarchy"] for one in entries if "hierarchy" in one} - {AUTOMATIC}
+
+
+def marks(policy: Mapping[str, Any]) -> dict[str, str]:
+    """By id, what an edit of a hierarchy that the policy names would change."""
+    rows = Hierarchy.objects.filter(pk__in=named_in(policy))
+    return {str(row.pk): sha256(bytes(row.sealed_csv)).hexdigest() for row in rows}
 
 
 def of_column(*, hierarchy: str, values: pl.Series, column: str) -> an.Hierarchy:

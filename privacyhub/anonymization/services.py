@@ -156,6 +156,7 @@ def apply(
     _check_levels(chosen, result=run.result)
     _check_method(run, levels=chosen)
     policies.recheck(version=version, policy=run.policy)
+    _check_hierarchies(run)
     policy = {key: value for key, value in run.policy.items() if key != "apply"}
     applied = {"run": str(run.pk), "levels": dict(chosen)}
     return _accept(
@@ -165,6 +166,16 @@ def apply(
         recipient=recipient,
         by=by,
     )
+
+
+def _check_hierarchies(run: AnonymizationRun) -> None:
+    """What the search found holds of the hierarchies as they were then."""
+    then = run.result.get("hierarchies")
+    if then is not None and then != hierarchies.marks(run.policy):
+        raise Conflict(
+            "A hierarchy of this run was edited or deleted since. Run it again.",
+            code="hierarchy_changed",
+        )
 
 
 def _check_method(run: AnonymizationRun, *, levels: Mapping[str, int]) -> None:

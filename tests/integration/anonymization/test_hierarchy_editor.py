@@ -205,6 +205,27 @@ def test_values_that_lack_a_place_are_named_and_taken_in(
     assert "male" in hierarchies.read(sex).values
 
 
+def test_a_solution_is_applied_with_the_hierarchies_that_it_was_found_with(
+    register_version: Any, policy: Any, steward: Any, run_jobs: Any
+) -> None:
+    rows = [["female", "known", "*"], ["male", "known", "*"]]
+    text = an.Hierarchy.from_rows(rows).to_csv()
+    sex = hierarchies.upload(name="Sex", content=text.encode(), by=steward)
+    columns = policy["quasi_identifiers"] | {"sex": {"hierarchy": str(sex.pk)}}
+    asked = policy | {"quasi_identifiers": columns}
+    run = services.submit(version=register_version, policy=asked, by=steward)
+    assert hierarchies.is_waited_for(sex)
+    run_jobs()
+    run.refresh_from_db()
+    assert not hierarchies.is_waited_for(sex)
+    services.apply(run=run, by=steward, confirm_joint=True)
+    run_jobs()
+    renamed = {"level": 1, "old": "known", "new": "said"}
+    edits.edit(hierarchy=sex, change="rename_label", by=steward, **renamed)
+    with pytest.raises(Conflict, match="edited or deleted since"):
+        services.apply(run=run, by=steward, confirm_joint=True)
+
+
 def test_editor_page_saves_the_cells_that_were_typed_over(
     animals: Hierarchy, steward: Any, other_steward: Any, client_for: Any
 ) -> None:
