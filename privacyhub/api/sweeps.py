@@ -17,7 +17,6 @@ from privacyhub.api.answers import find, problems
 from privacyhub.api.idempotency import idempotent
 from privacyhub.api.trainings import RecipeBody, recipe_asked
 from privacyhub.assessment import sweep_results
-from privacyhub.datasets.errors import DataError
 from privacyhub.engines.dp.accounting import odds
 from privacyhub.training import curves, services, sweeps
 from privacyhub.training.models import Model, Sweep
@@ -267,11 +266,6 @@ class TrainingCurve(APIView):
         source, recipe, _ = recipe_asked(request, RecipeBody)
         quote = services.price(version=source.version, recipe=recipe)
         curve = curves.curve_of(recipe=recipe, plan=quote.plan)
-        if curve is None:
-            raise DataError(
-                "There is no curve for a run without privacy, nor for a search.",
-                code="privacy",
-            )
         return Response(CurveBody(curve).data)
 
 

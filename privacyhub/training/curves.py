@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from privacyhub.datasets.errors import DataError
 from privacyhub.engines.dp import accounting
 from privacyhub.engines.dp.events import (
     Event,
@@ -16,7 +17,12 @@ from privacyhub.engines.dp.events import (
     PoissonGaussianEvent,
     compose,
 )
-from privacyhub.engines.dp.simulation import SimulatedPoint, Simulation, simulate
+from privacyhub.engines.dp.simulation import (
+    SimulatedPoint,
+    Simulation,
+    TooLongError,
+    simulate,
+)
 from privacyhub.engines.dp.spec import TrainSpec
 from privacyhub.engines.prepare.encoding import ColumnSpec
 from privacyhub.training.mechanisms import LEAST_DEVIATION
@@ -51,18 +57,33 @@ class Curve:
     is_linear: bool
 
 
-def curve_of(*, recipe: RecipeSpec, plan: Plan) -> Curve | None:
-    """The curve around a plan; None without privacy, and for a search over settings."""
+class NoCurveError(DataError):
+    """A run that has no curve; it says why."""
+
+
+def curve_of(*, recipe: RecipeSpec, plan: Plan) -> Curve:
+    """The curve around a plan.
+
+    Raises NoCurveError without privacy, for a search over settings, and for a run of so
+    many steps that simulating it takes too long.
+    """
     if plan.training is None or plan.selection is not None:
-        return None
-    return _curve(
-        plan.spec,
-        tuple(_column(column) for column in recipe.columns),
-        plan.training,
-        plan.statistics,
-        float(plan.delta) - plan.additive_delta,
-        sum(column.found == "dp" for column in recipe.columns),
-    )
+        raise NoCurveError(
+            "There is no curve for a run without privacy, which has no noise, nor for "
+            "a search, which tries several settings.",
+            code="privacy",
+        )
+    try:
+        return _curve(
+            plan.spec,
+            tuple(_column(column) for column in recipe.columns),
+            plan.training,
+            plan.statistics,
+            float(plan.delta) - plan.additive_delta,
+            sum(column.found == "dp" for column in recipe.columns),
+        )
+    except TooLongError as error:
+        raise NoCurveError(str(error), code="steps") from error
 
 
 @lru_cache(maxsize=128)

@@ -184,8 +184,11 @@ def train_curve(request: HttpRequest, pk: Any, find: Find) -> HttpResponse:
         with explained(request, form):
             recipe = _recipe(source, draft | form.answers, by=request.user)
             quote = services.price(version=source.version, recipe=recipe)
-            curve = curves.curve_of(recipe=recipe, plan=quote.plan)
-            if curve is not None:
+            try:
+                curve = curves.curve_of(recipe=recipe, plan=quote.plan)
+            except curves.NoCurveError as error:
+                context = {"reason": str(error)}
+            else:
                 context = {
                     "curve": curve,
                     "recipe": recipe,

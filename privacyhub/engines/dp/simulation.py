@@ -30,9 +30,16 @@ SIGNAL = 2.0  # logits of the simulated rule have this standard deviation
 RESIDUAL = 0.2  # of a simulated number in [-1, 1], the part that no input explains
 _OPERATIONS = 1e9  # multiplications of a simulation; some tenths of a second
 _FEWEST_BATCH_ROWS = 32
+# Weights that all steps of all runs may move together; some seconds.
+MOST_MOVES = 100_000_000
+_STEP_MOVES = 100  # a run's step takes as long as so many, whatever it moves
 _BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-7
 
 Floats = NDArray[np.float32]
+
+
+class TooLongError(ValueError):
+    """The simulation would take longer than a page may."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +88,8 @@ def simulate(
 
     columns: declared domains; values are drawn evenly from them, independently. A
     target of several classes is simulated as a question with two. The seed is no
-    secret: nothing here sees data. Raises ValueError without a noise multiplier.
+    secret: nothing here sees data. Raises ValueError without a noise multiplier, and
+    TooLongError where the steps would take more than some seconds.
     """
     if not noise_multipliers:
         raise ValueError("There is no noise multiplier to simulate.")
@@ -92,6 +100,11 @@ def simulate(
     truth, signal = _labels(features, is_number=is_number, generator=generator)
     inputs = features.shape[1]
     noise = np.append(np.repeat(noise_multipliers, REPEATS), 0).astype(np.float32)
+    if spec.steps * len(noise) * (inputs + _STEP_MOVES) > MOST_MOVES:
+        raise TooLongError(
+            f"There is no curve: to simulate {spec.steps:,} steps of {inputs:,} inputs "
+            "takes too long. Fewer epochs or a larger batch make fewer steps."
+        )
     affordable = int(_OPERATIONS / (4 * spec.steps * inputs * len(noise)))
     batch_rows = min(spec.expected_batch, rows, max(_FEWEST_BATCH_ROWS, affordable))
     weights = _train(

@@ -85,7 +85,7 @@ def test_bad_settings_are_told_at_their_field(
         ("class_weights", "1 2 3", "one weight a class"),
         ("class_weights", "1 x", "separated by blanks"),
         ("ema", "1", r"\[0, 1\)"),
-        ("clip_norm", "-1", "must be positive"),
+        ("clip_norm", "-1", "lies between"),
         ("clip_quantile", "2", "between 0 and 1"),
         ("clip_quantile", "0,5", "follow a point"),
         ("search_learning_rate", "-1", "cannot be"),

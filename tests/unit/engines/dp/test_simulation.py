@@ -9,7 +9,7 @@ import pytest
 
 from privacyhub.engines.dp import simulation
 from privacyhub.engines.dp.defaults import default_spec
-from privacyhub.engines.dp.simulation import simulate
+from privacyhub.engines.dp.simulation import TooLongError, simulate
 from privacyhub.engines.prepare.encoding import ColumnSpec
 
 COLUMNS = (
@@ -102,3 +102,15 @@ def test_the_engine_agrees_on_the_same_rows():
         np.asarray(scores, dtype=np.float32)[:, None], truth[units:]
     )
     assert abs(float(reached[0]) - made.points[0].value) < 0.03
+
+
+def test_run_of_too_many_steps_is_not_simulated(monkeypatch):
+    def trained(*_, **__):
+        raise AssertionError("it was simulated")
+
+    monkeypatch.setattr(simulation, "_train", trained)
+    spec = replace(
+        default_spec(task="binary", units=2000), expected_batch=1, epochs=500
+    )
+    with pytest.raises(TooLongError, match="1,000,000 steps"):
+        simulate(spec=spec, columns=COLUMNS, noise_multipliers=[1])
