@@ -1,4 +1,4 @@
-"""Ties uploads to the end of their jobs and erasures to a restore; tidies the store."""
+"""Ties uploads, rights and erasures to jobs and restores, and tidies the store."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ class DatasetsConfig(AppConfig):
 
     def ready(self) -> None:
         from jobs import registry  # the app registry is ready only now
-        from privacyhub.datasets import erasure, intake, sweeping
+        from privacyhub.datasets import erasure, intake, services, sweeping
         from privacyhub.governance import backups
 
+        registry.when_starting(services.job_starting)
         registry.when_ended(intake.job_ended)
         registry.when_tidying(sweeping.forget_left_uploads)
         registry.when_tidying(sweeping.sweep)

@@ -13,6 +13,8 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from jobs.models import Job
+from jobs.states import JobFailed
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.datasets import tables
 from privacyhub.datasets.errors import Conflict, DataError
@@ -20,6 +22,7 @@ from privacyhub.datasets.models import Column, Dataset, Role, Version, VersionKi
 from privacyhub.engines.tables import Kind, TableProfile, target_checks
 from privacyhub.governance import audit, entries, grants, ledger
 from privacyhub.governance.caps import MOST_EPSILON
+from privacyhub.governance.hooks import OPEN_TO_ALL
 from privacyhub.governance.models import Grant, Ledger, Right
 
 # Kinds of version that are made to leave the stewards.
@@ -357,3 +360,15 @@ def require_owner(dataset: Dataset, by: Any) -> None:
     """Handing over and erasing are the owner's, not of those who may manage."""
     if dataset.owner_id != by.pk:
         raise NotAllowed("Only the owner of the dataset can do this.")
+
+
+def job_starting(job: Job) -> None:
+    """The owner's right to the data may be withdrawn since the job was queued.
+
+    A job that makes a dataset names none yet.
+    """
+    dataset = job.spec.get("dataset")
+    if not dataset or job.kind in OPEN_TO_ALL:
+        return
+    if not Dataset.objects.managed_by(job.owner).filter(pk=dataset).exists():
+        raise JobFailed("Its owner may no longer do this.", code="not_allowed")

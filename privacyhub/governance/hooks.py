@@ -7,12 +7,11 @@ from typing import Any
 from jobs.models import Job
 from jobs.states import JobFailed
 from privacyhub.accounts.roles import Permission
-from privacyhub.datasets.models import Dataset
 from privacyhub.governance import audit, entries, ledger
 from privacyhub.governance.models import Ledger
 
 # Of these an analyst may be the owner too: they use a model, and change no data.
-_OPEN_TO_ALL = frozenset({"nothing", "predict", "export"})
+OPEN_TO_ALL = frozenset({"nothing", "predict", "export"})
 
 
 def job_accepted(job: Job) -> None:
@@ -23,22 +22,10 @@ def job_starting(job: Job) -> None:
     """What the owner was allowed when the job was queued may be withdrawn since."""
     owner: Any = job.owner
     allowed = owner.is_active and (
-        job.kind in _OPEN_TO_ALL
-        or (owner.may(Permission.MANAGE_DATA) and _manages_its_dataset(job))
+        job.kind in OPEN_TO_ALL or owner.may(Permission.MANAGE_DATA)
     )
     if not allowed:
         raise JobFailed("Its owner may no longer do this.", code="not_allowed")
-
-
-def _manages_its_dataset(job: Job) -> bool:
-    """Whether the owner may manage the data that the job is on.
-
-    A job that makes a dataset names none yet.
-    """
-    dataset = job.spec.get("dataset")
-    if not dataset:
-        return True
-    return Dataset.objects.managed_by(job.owner).filter(pk=dataset).exists()
 
 
 def job_finishing(job: Job) -> None:
