@@ -26,8 +26,9 @@ from privacyhub.training.recipes import RecipeSpec
 from privacyhub.training.tuning import score_noise
 
 RANDOMNESS = (
-    "Batches and noise come from generators seeded with 256 bits of the operating "
-    "system's entropy, never from a user's seed, and the seed is not kept."
+    "Batches and noise come from a cryptographic generator (AES-256 in counter mode) "
+    "whose key the operating system draws for each run, never from a user's seed; "
+    "the key is not kept."
 )
 LOOPS = {
     "engine": "the hub's own, norms held to TensorFlow Privacy's registry by tests",

@@ -19,7 +19,6 @@ from privacyhub.datasets.models import Version
 from privacyhub.datasets.services import the_ledger
 from privacyhub.engines.dp.sampling import (
     bound_rows_per_unit,
-    entropy_seeded_generator,
 )
 from privacyhub.engines.dp.splitting import coins
 from privacyhub.engines.prepare.encoding import EncodedTable
@@ -67,7 +66,6 @@ def read_side(
     kept = bound_rows_per_unit(
         units,
         max_rows=account.most_rows_per_unit,
-        generator=entropy_seeded_generator(),
     ).rows
     rows = np.sort(kept[kept >= 0])
     return Side(frame=side[rows], units=units[rows])

@@ -174,6 +174,9 @@ def test_an_upward_import_is_found() -> None:
     assert _layer("jobs.tasks.train") == "jobs.tasks"
 
 
+DRAWS_BY_WORDS = ("PoissonSampler", "bound_rows_per_unit", "normal_noise")
+
+
 def _fixed_noise(tree: ast.AST) -> list[int]:
     """Lines of calls that choose where the noise or the batches of a run come from."""
     return [
@@ -183,8 +186,8 @@ def _fixed_noise(tree: ast.AST) -> list[int]:
         for argument in node.keywords
         if argument.arg == "noise_source"
         or (
-            argument.arg == "generator"
-            and ast.unparse(node.func).split(".")[-1] == "PoissonSampler"
+            argument.arg == "words"
+            and ast.unparse(node.func).split(".")[-1] in DRAWS_BY_WORDS
         )
     ]
 
@@ -198,8 +201,8 @@ def test_only_tests_choose_the_source_of_noise(module: str, path: Path) -> None:
 def test_a_chosen_source_of_noise_is_found() -> None:
     for call in (
         "training.train(data, noise_source=zeros)",
-        "sampling.PoissonSampler(units=1, generator=known)",
-        "PoissonSampler(units=1, sampling_probability=1, generator=known)",
+        "sampling.PoissonSampler(units=1, words=known)",
+        "bound_rows_per_unit(keys, max_rows=1, words=known)",
     ):
         assert _fixed_noise(ast.parse(call)) == [1], call
-    assert not _fixed_noise(ast.parse("draw(generator=fresh())"))
+    assert not _fixed_noise(ast.parse("draw(steps=3)"))

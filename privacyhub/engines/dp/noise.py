@@ -1,4 +1,4 @@
-"""Standard normal noise for training, drawn ahead from operating-system entropy.
+"""Standard normal noise for training, drawn ahead from a cryptographic stream.
 
 Only tests pass another source; no setting, spec or seed of a user reaches it.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from privacyhub.engines.dp.sampling import entropy_seeded_generator
+from privacyhub.engines.dp.entropy import Words, fresh_words
 
 # Fills a contiguous array with standard normal values.
 NoiseSource = Callable[[NDArray[np.float32]], None]
@@ -23,11 +23,11 @@ _RADIUS_BITS = 64 - _ANGLE_BITS
 
 def entropy_noise() -> NoiseSource:
     """A fresh source: two of them never give the same values."""
-    return normal_noise(entropy_seeded_generator().bit_generator)
+    return normal_noise(fresh_words())
 
 
-def normal_noise(bits: np.random.BitGenerator) -> NoiseSource:
-    """Standard normal values from a generator's 64-bit words, a pair from each.
+def normal_noise(words: Words) -> NoiseSource:
+    """Standard normal values from uniform 64-bit words, a pair from each.
 
     Box and Muller, "A Note on the Generation of Random Normal Deviates" (1958): twice
     as fast here as NumPy's ziggurat, since each step is one vectorised call. The
@@ -38,18 +38,18 @@ def normal_noise(bits: np.random.BitGenerator) -> NoiseSource:
     def fill(values: NDArray[np.float32]) -> None:
         flat = values.reshape(-1)
         for start in range(0, flat.size, 2 * _PAIRS_AT_ONCE):
-            _fill_part(flat[start : start + 2 * _PAIRS_AT_ONCE], bits)
+            _fill_part(flat[start : start + 2 * _PAIRS_AT_ONCE], words)
 
     return fill
 
 
-def _fill_part(values: NDArray[np.float32], bits: np.random.BitGenerator) -> None:
+def _fill_part(values: NDArray[np.float32], words: Words) -> None:
     pairs = -(-values.size // 2)
-    words = bits.random_raw(pairs)
-    angle = _as_floats(words & np.uint64(2**_ANGLE_BITS - 1))
+    drawn = words(pairs)
+    angle = _as_floats(drawn & np.uint64(2**_ANGLE_BITS - 1))
     angle *= np.float32(2 * math.pi / 2**_ANGLE_BITS)
-    words >>= np.uint64(_ANGLE_BITS)
-    radius = _as_floats(words)
+    drawn >>= np.uint64(_ANGLE_BITS)
+    radius = _as_floats(drawn)
     radius += np.float32(0.5)  # the logarithm of 0 is not finite
     radius *= np.float32(2.0**-_RADIUS_BITS)
     np.log(radius, out=radius)

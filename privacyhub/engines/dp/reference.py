@@ -13,7 +13,8 @@ divide the sum by the rows that they are given. The step takes that division bac
 the noise and divides by the expected batch.
 
 Rows are not padded, but for one row of weight 0 in an empty batch: its gradient is
-zero.
+zero. Both make a sum that is not finite of a gradient whose norm is not; such a step is
+taken back and made without those rows, so that they count as zero as in the engine.
 
 For networks over features alone: no embeddings, class weights or several rows a unit.
 """
@@ -31,6 +32,7 @@ sys.skip_tf_privacy_import = True  # type: ignore[attr-defined]
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from tensorflow_privacy.privacy.fast_gradient_clipping import (  # noqa: E402
+    clip_grads,
     layer_registry,
 )
 from tensorflow_privacy.privacy.keras_models.dp_keras_model import (  # noqa: E402
@@ -196,6 +198,57 @@ def dp_keras(*, features: int, spec: TrainSpec, noise_multiplier: float) -> Any:
 _NETWORKS = {"dpsequential": dp_sequential, "dpkeras": dp_keras}
 
 
+class _Steps:
+    """The steps of one network, compiled."""
+
+    def __init__(self, network: Any, *, features: int) -> None:
+        batch = [
+            tf.TensorSpec([None, features], tf.float32),
+            tf.TensorSpec([None], tf.float32),
+            tf.TensorSpec([None], tf.float32),
+        ]
+        noise = tf.TensorSpec([network.count_params()], tf.float32)
+        self._network = network
+        self._state = list(_state(network).values())
+        self._make = tf.function(self._train, input_signature=[*batch, noise])
+        self._try = tf.function(self._train_or_leave, input_signature=[*batch, noise])
+        self._norms = tf.function(self._gradient_norms, input_signature=batch)
+
+    def run(self, x: Any, y: Any, weight: Any, normal: Any) -> None:
+        """A step in which rows whose gradient is not finite count as zero."""
+        if self._try(x, y, weight, normal):
+            return
+        kept = np.isfinite(self._norms(x, y, weight).numpy())
+        x, weight = np.where(kept[:, None], x, 0), np.where(kept, weight, 0)
+        self._make(x, y, weight, normal)
+
+    def _train(self, x: Any, y: Any, weight: Any, normal: Any) -> None:
+        self._network.train_step((x, y[:, None], weight, normal))
+
+    def _train_or_leave(self, x: Any, y: Any, weight: Any, normal: Any) -> Any:
+        """Whether the weights are finite after the step; if not, all is as before."""
+        before = [tf.identity(variable) for variable in self._state]
+        self._train(x, y, weight, normal)
+        finite = tf.reduce_all(
+            [
+                tf.reduce_all(tf.math.is_finite(variable))
+                for variable in self._network.trainable_variables
+            ]
+        )
+        for variable, old in zip(self._state, before, strict=True):
+            variable.assign(tf.where(finite, variable, old))
+        return finite
+
+    def _gradient_norms(self, x: Any, y: Any, weight: Any) -> Any:
+        return clip_grads.compute_gradient_norms(
+            self._network,
+            layer_registry.make_default_layer_registry(),
+            x,
+            y[:, None],
+            weight_batch=weight,
+        )
+
+
 def train_reference(
     data: EncodedTable,
     *,
@@ -211,8 +264,7 @@ def train_reference(
 ) -> TrainedModel:
     """Train with the spec's reference, with the arguments of `training.train`.
 
-    Raises ValueError, before the first block, for what it does not cover. The rows
-    must be finite: it does not leave out others.
+    Raises ValueError, before the first block, for what it does not cover.
     """
     if spec.implementation == "engine":
         raise ValueError("Use training.train for this implementation.")
@@ -239,17 +291,8 @@ def train_reference(
     network = _NETWORKS[spec.implementation](
         features=features.shape[1], spec=spec, noise_multiplier=noise_multiplier
     )
+    steps = _Steps(network, features=features.shape[1])
     parameters = network.count_params()
-    signature = [
-        tf.TensorSpec([None, features.shape[1]], tf.float32),
-        tf.TensorSpec([None], tf.float32),
-        tf.TensorSpec([None], tf.float32),
-        tf.TensorSpec([parameters], tf.float32),
-    ]
-    step = tf.function(
-        lambda x, y, w, n: network.train_step((x, y[:, None], w, n)),
-        input_signature=signature,
-    )
     block = spec.block
     start = done = _restore(network, resume_from) if resume_from else 0
     end = spec.steps if steps_limit is None else min(spec.steps, start + steps_limit)
@@ -266,7 +309,7 @@ def train_reference(
             # A fresh array each step: TensorFlow may read it in place.
             normal = np.empty(parameters, dtype=np.float32)
             fill_noise(normal)
-            step(features[chosen], target[chosen], weight, normal)
+            steps.run(features[chosen], target[chosen], weight, normal)
         done += count
         if on_checkpoint is not None:
             on_checkpoint(done, _checkpoint(network, step=done))

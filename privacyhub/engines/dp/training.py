@@ -34,7 +34,6 @@ from privacyhub.engines.dp.sampling import (
     PoissonSampler,
     UnitRows,
     bound_rows_per_unit,
-    entropy_seeded_generator,
     rows_as_units,
 )
 from privacyhub.engines.dp.spec import TrainSpec
@@ -151,7 +150,6 @@ def units_of(data: EncodedTable, *, spec: TrainSpec) -> UnitRows:
     return bound_rows_per_unit(
         data.units,
         max_rows=spec.max_rows_per_unit,
-        generator=entropy_seeded_generator(),
     )
 
 

@@ -10,13 +10,16 @@ the search starts.
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from scipy.special import pdtr
 
 from privacyhub.engines.dp.accounting import MAX_NOISE_MULTIPLIER, epsilon
+from privacyhub.engines.dp.entropy import fresh_words, unit_interval
 from privacyhub.engines.dp.events import (
     Event,
     PoissonGaussianEvent,
@@ -24,7 +27,6 @@ from privacyhub.engines.dp.events import (
     compose,
 )
 from privacyhub.engines.dp.model import TrainedModel
-from privacyhub.engines.dp.sampling import entropy_seeded_generator
 from privacyhub.engines.dp.spec import TrainSpec
 
 Trials = Literal["poisson", "geometric"]
@@ -34,6 +36,7 @@ SEARCHABLE = frozenset(
     {
         "learning_rate",
         "clip_norm",
+        "clip_quantile",
         "hidden",
         "activation",
         "optimizer",
@@ -59,12 +62,9 @@ class SearchSpace:
         if any(len(values) == 0 for values in self.choices.values()):
             raise ValueError("Each searched setting needs at least one value.")
 
-    def draw(self, spec: TrainSpec, *, generator: np.random.Generator) -> TrainSpec:
+    def draw(self, spec: TrainSpec) -> TrainSpec:
         """The spec with a random choice of each searched setting."""
-        drawn = {
-            name: values[int(generator.integers(len(values)))]
-            for name, values in self.choices.items()
-        }
+        drawn = {name: secrets.choice(values) for name, values in self.choices.items()}
         return replace(spec, **drawn)
 
 
@@ -134,11 +134,18 @@ class SearchState:
 
 
 def begin_search(*, mean_trials: float, trials: Trials = "poisson") -> SearchState:
-    """Draw the number of trials, once for a search."""
-    generator = entropy_seeded_generator()
+    """Draw the number of trials, once for a search; geometric ones are at least 1."""
+    uniform = float(unit_interval(fresh_words()(1))[0])
     if trials == "poisson":
-        return SearchState(drawn=int(generator.poisson(mean_trials)))
-    return SearchState(drawn=int(generator.geometric(1 / mean_trials)))
+        below = pdtr(np.arange(_most_trials(mean_trials)), mean_trials)
+        return SearchState(drawn=int(np.searchsorted(below, uniform)))
+    others = math.log(uniform) / math.log1p(-1 / mean_trials)
+    return SearchState(drawn=1 + int(others))
+
+
+def _most_trials(mean: float) -> int:
+    """More than a Poisson number passes in one of 2^53 draws."""
+    return int(mean + 40 * math.sqrt(mean)) + 40
 
 
 def search(
@@ -160,11 +167,10 @@ def search(
     That is post-processing of each trial as long as what interrupts does not depend
     on the data, so the price stays the same, and no more trials run than were drawn.
     """
-    generator = entropy_seeded_generator()
     while state.started < state.drawn:
         state = replace(state, started=state.started + 1)
         keep(state)
-        model = train_one(space.draw(spec, generator=generator))
+        model = train_one(space.draw(spec))
         score = score_one(model)
         if state.best is None or score > state.best[0]:
             state = replace(state, best=(score, model))

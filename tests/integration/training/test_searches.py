@@ -191,6 +191,20 @@ def test_search_that_cannot_be_is_refused_before_anything_is_charged(
     assert not Reservation.objects.exists()
 
 
+def test_a_search_may_adapt_the_clip_norm_at_the_same_price(
+    submit: Callable[..., Any], run_jobs: RUN, three_trials: None
+) -> None:
+    adaptive = submit(tuning={"space": {"clip_quantile": [0.3, 0.7]}})
+    run_jobs()
+    adaptive.job.refresh_from_db()
+    assert adaptive.job.state == "succeeded", adaptive.job.trace
+    fixed = submit(tuning={"space": {"clip_norm": [1, 2]}})
+    prices = [training.plan_of(run).training_price for run in (adaptive, fixed)]
+    assert prices[0] == prices[1]
+    (made,) = adaptive.model.versions.all()
+    assert made.guarantee["clip_quantile"] in (0.3, 0.7)
+
+
 def test_search_over_rest_shows_its_price_first(
     steward: Any, api_for: Callable[[Any], Any], register_version: Any
 ) -> None:

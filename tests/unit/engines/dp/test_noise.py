@@ -14,17 +14,6 @@ SIGNIFICANCE = 1e-6
 DRAWS = 4_000_000
 
 
-class _Words:
-    """A generator of given 64-bit words."""
-
-    def __init__(self, words: Any) -> None:
-        self._words = np.asarray(words, dtype=np.uint64)
-
-    def random_raw(self, count: int) -> Any:
-        taken, self._words = self._words[:count].copy(), self._words[count:]
-        return taken
-
-
 def _filled(shape: tuple[int, ...], source: NoiseSource | None = None) -> Any:
     values = np.full(shape, np.nan, dtype=np.float32)
     (source or entropy_noise())(values)
@@ -73,7 +62,7 @@ def test_each_word_gives_the_pair_of_the_formula() -> None:
     generator = np.random.default_rng(7)
     words = generator.integers(0, 2**64, size=1000, dtype=np.uint64)
     words[:4] = [0, 2**24 - 1, 2**64 - 1, 2**64 - 2**24]
-    found = _filled((2, 1000), normal_noise(_Words(words)))  # type: ignore[arg-type]
+    found = _filled((2, 1000), normal_noise(lambda count: words[:count].copy()))
     turn = (words % 2**24).astype(float) * 2 * np.pi / 2**24
     share = ((words >> np.uint64(24)).astype(float) + 0.5) / 2**40
     radius = np.sqrt(-2 * np.log(share))

@@ -13,6 +13,7 @@ from privacyhub.engines.prepare.encoding import bare_table
 pytest.importorskip("tensorflow_privacy")
 tf = pytest.importorskip("tensorflow")
 
+from privacyhub.engines.dp import reference  # noqa: E402
 from privacyhub.engines.dp.noise import entropy_noise  # noqa: E402
 from privacyhub.engines.dp.reference import (  # noqa: E402
     dp_keras,
@@ -305,3 +306,62 @@ def test_resumed_reference_goes_on_with_fresh_noise(implementation) -> None:
         assert abs(correlation) < 4.9 / 300**0.5
     spread = (SPEC.steps - SPEC.block) * (1.0 / SPEC.expected_batch) ** 2
     assert np.mean(noise[0] ** 2) == pytest.approx(spread, rel=0.5)
+
+
+@each
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_row_whose_gradient_overflows_counts_as_zero(
+    implementation, optimizer, monkeypatch
+) -> None:
+    """Its features are finite; the square of its norm is not, or the norm is NaN."""
+    made_again = []
+    without_rows = reference._Steps._gradient_norms
+    monkeypatch.setattr(
+        reference._Steps,
+        "_gradient_norms",
+        lambda self, *batch: made_again.append(1) or without_rows(self, *batch),
+    )
+    generator = np.random.default_rng(5)
+    features = generator.normal(size=(40, 3)).astype(np.float32)
+    target = generator.integers(2, size=40)
+    spoiled, without = features.copy(), features.copy()
+    spoiled[[7, 8]] = [[3e30], [-3e30]]
+    spoiled[[20, 21]] = [[3e38], [-3e38]]
+    target[[7, 8, 20, 21]] = [0, 1, 0, 1]
+    without[[7, 8, 20, 21]] = np.nan
+    spec = replace(
+        SPEC,
+        units=40,
+        expected_batch=40,
+        epochs=6,
+        hidden=(16, 8),
+        activation="relu",
+        optimizer=optimizer,
+        momentum=0.5,
+        learning_rate=0.1,
+        implementation=implementation,
+    )
+    kept: list[bytes] = []
+    train_reference(
+        bare_table(features, target),
+        spec=replace(spec, epochs=1),
+        noise_multiplier=1.0,
+        on_block=lambda start, steps: None,
+        on_checkpoint=lambda step, content: kept.append(content),
+        noise_source=silent,
+    )
+    first, second = (
+        train_reference(
+            bare_table(one, target),
+            spec=spec,
+            noise_multiplier=1.0,
+            on_block=lambda start, steps: None,
+            resume_from=kept[-1],
+            noise_source=silent,
+        ).weights
+        for one in (spoiled, without)
+    )
+    for name, values in first.items():
+        assert np.isfinite(values).all()
+        np.testing.assert_allclose(values, second[name], rtol=1e-4, atol=1e-6)
+    assert made_again

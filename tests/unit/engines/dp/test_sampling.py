@@ -7,7 +7,6 @@ from scipy import stats
 from privacyhub.engines.dp.sampling import (
     PoissonSampler,
     bound_rows_per_unit,
-    entropy_seeded_generator,
     rows_as_units,
 )
 
@@ -24,10 +23,27 @@ def test_batch_sizes_follow_the_binomial_law() -> None:
     assert stats.chisquare(observed, expected).pvalue > SIGNIFICANCE
 
 
-def test_seed_keeps_all_of_its_entropy() -> None:
-    seed = entropy_seeded_generator().bit_generator.seed_seq
-    assert seed.pool.nbytes * 8 == 256
-    assert seed.entropy >= 2**200  # fails once in 2^56 draws
+@pytest.mark.parametrize("probability", [0.002, 0.3, 0.9])
+def test_gaps_follow_the_geometric_law(probability: float) -> None:
+    sampler = PoissonSampler(units=10, sampling_probability=probability)
+    law = stats.geom(probability)
+    edges = np.unique(law.ppf(np.linspace(0.02, 0.98, 25)))
+    gaps = sampler._gaps(200_000)
+    counts = np.bincount(np.searchsorted(edges, gaps), minlength=len(edges) + 1)
+    expected = np.diff(np.concatenate([[0], law.cdf(edges), [1]])) * len(gaps)
+    assert stats.chisquare(counts, expected).pvalue > SIGNIFICANCE
+
+
+def test_the_least_and_the_largest_gap_of_a_word() -> None:
+    """2^64 - 1 stands for 1, the word 0 for 2^-53: ln(2^-53) / ln(1 - 1e-9)."""
+    words = np.array([2**64 - 1, 0] + [2**63] * 30, dtype=np.uint64)
+    sampler = PoissonSampler(
+        units=10, sampling_probability=1e-9, words=lambda count: words[:count].copy()
+    )
+    least, largest = sampler._gaps(2)
+    assert least == 1
+    assert largest == pytest.approx(53 * np.log(2) / 1e-9, rel=1e-8)
+    assert sampler.draw(1).members.tolist() == [0]
 
 
 def joined_of(sampler: PoissonSampler, steps: int) -> np.ndarray:
@@ -107,7 +123,7 @@ def test_impossible_probability_is_refused(probability: float) -> None:
 
 def test_rows_of_a_unit_stay_together_and_are_bounded() -> None:
     keys = np.array([5, 5, 5, 9, -1, 9, -1, 5])
-    units = bound_rows_per_unit(keys, max_rows=2, generator=entropy_seeded_generator())
+    units = bound_rows_per_unit(keys, max_rows=2)
     groups = [set(row[row >= 0].tolist()) for row in units.rows]
     assert len(groups) == 4  # two keys and two rows without one
     assert {3, 5} in groups
@@ -118,14 +134,10 @@ def test_rows_of_a_unit_stay_together_and_are_bounded() -> None:
 
 
 def test_choice_of_bounded_rows_is_uniform() -> None:
-    generator = entropy_seeded_generator()
+    keys = np.zeros(5, dtype=np.int64)
     counts = np.zeros(5)
     for _ in range(2000):
-        counts[
-            bound_rows_per_unit(
-                np.zeros(5, dtype=np.int64), max_rows=1, generator=generator
-            ).rows[0, 0]
-        ] += 1
+        counts[bound_rows_per_unit(keys, max_rows=1).rows[0, 0]] += 1
     assert stats.chisquare(counts).pvalue > SIGNIFICANCE
 
 

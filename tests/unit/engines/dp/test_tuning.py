@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from privacyhub.engines.dp.accounting import epsilon
 from privacyhub.engines.dp.events import GaussianEvent, PoissonGaussianEvent, compose
@@ -75,21 +78,30 @@ def test_best_score_wins() -> None:
             assert best.spec.learning_rate == min(tried)
 
 
-def test_number_of_trials_is_random_with_its_mean() -> None:
-    counts = []
-    for _ in range(400):
-        scored: list[int] = []
-        search(
-            spec=SPEC,
-            space=SPACE,
-            state=begin_search(mean_trials=5, trials="geometric"),
-            train_one=untrained,
-            score_one=lambda model, scored=scored: float(scored.append(1) or 0),
-        )
-        counts.append(len(scored))
-    assert min(counts) >= 1
-    assert len(set(counts)) > 5
-    assert 3.5 < sum(counts) / 400 < 6.8
+@pytest.mark.parametrize(
+    ("trials", "law"),
+    [("poisson", stats.poisson(5)), ("geometric", stats.geom(1 / 5))],
+)
+def test_number_of_trials_follows_its_law(trials: Any, law: Any) -> None:
+    drawn = [begin_search(mean_trials=5, trials=trials).drawn for _ in range(20_000)]
+    edges = np.arange(12)
+    counts = np.bincount(np.searchsorted(edges, drawn), minlength=len(edges) + 1)
+    shares = np.diff(np.concatenate([[0], law.cdf(edges), [1]]))
+    assert counts[shares == 0].sum() == 0
+    counts, shares = counts[shares > 0], shares[shares > 0]
+    assert stats.chisquare(counts, shares * len(drawn)).pvalue > 1e-6
+
+
+def test_as_many_trials_run_as_were_drawn() -> None:
+    scored: list[TrainedModel] = []
+    search(
+        spec=SPEC,
+        space=SPACE,
+        state=SearchState(drawn=7),
+        train_one=untrained,
+        score_one=lambda model: float(scored.append(model) or 0),
+    )
+    assert len(scored) == 7
 
 
 def test_setting_that_changes_the_price_cannot_be_searched() -> None:
