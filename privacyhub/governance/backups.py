@@ -12,7 +12,7 @@ that it names was there; what is made meanwhile is copied too and named by nothi
 
 A restore brings the past back, and three things with it must not come: sessions (they
 are ended), keys that were destroyed since (they are destroyed again, as far as
-`heads` knows them, and `when_destroyed_again` marks whose they are), and budget that
+`erasures` knows them, and `when_destroyed_again` marks whose they are), and budget that
 was spent since (see `gaps`).
 """
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,14 +31,16 @@ from typing import Any
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from jobs.models import Worker
 from privacyhub.accounts.models import User
-from privacyhub.governance import audit, databases, gaps, heads, keys
+from privacyhub.governance import audit, databases, erasures, gaps, heads, keys
 from privacyhub.governance.databases import BackupError
-from privacyhub.governance.models import DataKey
+from privacyhub.governance.models import DataKey, Ledger
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -123,6 +126,8 @@ def restore(source: Path, *, replace: bool = False) -> Restored:
         )
     if _has_workers():
         raise BackupError("A worker is running. Stop the hub before a restore.")
+    if replace:
+        _say_last_words()
     databases.load(place / databases.file_name())
     for folder in FOLDERS:
         _put_back(place / folder, Path(settings.VAR_DIR) / folder)
@@ -231,6 +236,20 @@ def _has_workers() -> bool:
     return Worker.objects.filter(seen_at__gt=timezone.now() - _ALIVE).exists()
 
 
+def _say_last_words() -> None:
+    """Export what the hub that is given up spent and destroyed, if it still can tell.
+
+    A crash may have kept it from that; the restored one must know.
+    """
+    if Ledger._meta.db_table not in _tables():
+        return
+    try:
+        erasures.note_missed()
+        heads.export_all()
+    except DatabaseError:  # damaged, or of another release: that is why one restores
+        logger.warning("the database that is replaced could not be read", exc_info=True)
+
+
 def _put_back(source: Path, target: Path) -> None:
     fresh = target.with_name(f"{target.name}.restored")
     old = target.with_name(f"{target.name}.replaced")
@@ -260,7 +279,7 @@ def when_destroyed_again(hook: Callable[[], None]) -> None:
 @transaction.atomic
 def _destroy_again() -> int:
     """Keys that were destroyed after the backup was made stay so."""
-    revived = DataKey.objects.filter(pk__in=heads.erased_keys(), destroyed_at=None)
+    revived = DataKey.objects.filter(pk__in=[*erasures.noted()], destroyed_at=None)
     rows = list(revived)
     for key in rows:
         keys.destroy(key)

@@ -6,7 +6,7 @@ disk than the database:
 
     HUB/audit.jsonl        every exported head of the audit trail, one a line
     HUB/ledger-ID.json     the last line of a ledger, what was spent by then, and caps
-    HUB/erased.jsonl       data keys that were destroyed
+    HUB/erased.jsonl       data keys that were destroyed (see `erasures`)
 
 HUB names the database and lives in its backups. A ledger's head is written after each
 commit that adds a line, the trail's after AUDIT_EXPORT_LINES lines or
@@ -40,7 +40,6 @@ from privacyhub.governance import head_files, keys
 from privacyhub.governance.models import (
     AuditEvent,
     AuditHead,
-    DataKey,
     Ledger,
     LedgerEntry,
     LedgerGap,
@@ -55,7 +54,6 @@ DECLARED = (
 )
 """Fields of a ledger that its head repeats."""
 TRAIL = "audit.jsonl"
-ERASED = "erased.jsonl"
 _AT_ONCE = 100  # heads of ledgers a query looks for
 _TAIL = 16_384  # bytes; a head has some 400
 
@@ -185,7 +183,7 @@ def last_of_trail(place: Path | None = None) -> dict[str, Any] | None:
     """The statement of the last head of the trail that is genuine."""
     last = head_files.lines((place or folder()) / TRAIL, most_bytes=_TAIL)
     for line in reversed(last):
-        if statement := _statement_of(line):
+        if statement := statement_of(line):
             return statement
     return None
 
@@ -236,13 +234,13 @@ def _ledger_file(place: Path, pk: Any) -> Path:
 
 def _statement_in(path: Path) -> dict[str, Any] | None:
     try:
-        return _statement_of(path.read_bytes())
+        return statement_of(path.read_bytes())
     except OSError:
         return None
 
 
 @lru_cache(maxsize=256)
-def _statement_of(text: bytes) -> dict[str, Any] | None:
+def statement_of(text: bytes) -> dict[str, Any] | None:
     """What a head says, if we signed it. Asked again at every charge, hence kept."""
     head = _parsed(text)
     return head["statement"] if is_genuine(head) else None
@@ -339,14 +337,18 @@ def is_due(head: AuditHead) -> bool:
 def export_if_due() -> None:
     """For a worker's keeper: a quiet hub exports its last lines too.
 
-    So does one that a crash, or a full disk, kept from writing after a commit what
-    was destroyed or a ledger's head.
+    So does one that a crash, or a full disk, kept from writing a ledger's head after a
+    commit.
     """
-    _note_what_was_missed()
     if is_due(hub()):
-        export_audit_head()
-        for pk in _ledgers_behind():
-            export_ledger_head(pk)
+        export_all()
+
+
+def export_all() -> None:
+    """Write every head that is behind what it tells of."""
+    export_audit_head()
+    for pk in _ledgers_behind():
+        export_ledger_head(pk)
 
 
 def _ledgers_behind() -> list[UUID]:
@@ -382,32 +384,3 @@ def export_ledger_head(pk: UUID) -> None:
         head_files.replace(
             path, sign(_of_ledger(Ledger.objects.get(pk=pk), last, hub()))
         )
-
-
-def note_erased(key: DataKey) -> None:
-    """Say that a key was destroyed, so that no restored backup brings it back."""
-    _note([str(key.pk)])
-
-
-def _note_what_was_missed() -> None:
-    """The note is written after the commit of an erasure, and may not have been."""
-    destroyed = DataKey.objects.exclude(destroyed_at=None).order_by("destroyed_at")
-    found = [str(pk) for pk in destroyed.values_list("pk", flat=True)]
-    known = set(erased_keys()) if found else set()
-    if missed := [key for key in found if key not in known]:
-        _note(missed)
-
-
-def _note(erased: Iterable[str]) -> None:
-    said = [{"format": FORMAT, "kind": "erased", "key": key} for key in erased]
-    signed = [sign(statement) for statement in said]
-    place = folder()
-    with head_files.alone(place):
-        head_files.append(place / ERASED, *signed)
-
-
-def erased_keys() -> list[str]:
-    """Ids of the data keys that were destroyed, as far as we signed them."""
-    told = map(_parsed, head_files.lines(folder() / ERASED))
-    said = [line["statement"] for line in told if is_genuine(line)]
-    return [statement["key"] for statement in said if statement["kind"] == "erased"]

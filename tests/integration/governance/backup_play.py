@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import uuid
 from pathlib import Path
@@ -20,7 +21,7 @@ from django.utils import timezone  # noqa: E402
 from jobs import workers  # noqa: E402
 from privacyhub.accounts.models import User  # noqa: E402
 from privacyhub.engines.dp.events import GaussianEvent  # noqa: E402
-from privacyhub.governance import backups, gaps, keys, ledger  # noqa: E402
+from privacyhub.governance import backups, gaps, heads, keys, ledger  # noqa: E402
 from privacyhub.governance.databases import BackupError  # noqa: E402
 from privacyhub.governance.models import DataKey, Ledger, Part  # noqa: E402
 from privacyhub.governance.verification import verify  # noqa: E402
@@ -82,8 +83,13 @@ def main(var: Path) -> dict[str, Any]:
     except BackupError as error:
         told["refused_keys_within"] = str(error)
 
+    exported = var / "exported"
+    shutil.copytree(heads.folder(), exported)
     _charge(row, steward, 3)
     keys.destroy(erased)
+    # A crash after these commits: what follows them was not written.
+    shutil.rmtree(heads.folder())
+    exported.rename(heads.folder())
     sealed.write_text("other bytes")
     later = sealed.with_name("later.parquet")
     later.write_text("made after the backup")

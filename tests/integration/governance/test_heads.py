@@ -19,8 +19,9 @@ from django.conf import settings as live_settings
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from jobs import registry
 from privacyhub.engines.dp.rdp import rdp_vector
-from privacyhub.governance import audit, head_files, heads, keys, ledger
+from privacyhub.governance import audit, erasures, head_files, heads, keys, ledger
 from privacyhub.governance.models import AuditEvent, AuditHead, Ledger
 from privacyhub.governance.sums import store
 from privacyhub.governance.verification import verify
@@ -225,12 +226,10 @@ def test_an_erasure_that_a_crash_kept_from_being_noted_is_noted_later(
     rows = [keys.create(purpose="table")[0] for _ in range(3)]
     for row in rows[:2]:
         keys.destroy(row)
-    heads.note_erased(rows[0])
-    heads.export_audit_head()
-    assert not heads.is_due(heads.hub())
-    heads.export_if_due()
-    heads.export_if_due()
-    assert heads.erased_keys() == [str(row.pk) for row in rows[:2]]
+    erasures.note(rows[0])
+    for _ in range(2):
+        registry.run_tidying_hooks()
+    assert list(erasures.noted()) == [str(row.pk) for row in rows[:2]]
 
 
 def test_one_who_is_halted_among_the_heads_does_not_halt_the_ledger(
