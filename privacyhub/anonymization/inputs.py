@@ -12,7 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from privacyhub.anonymization import hierarchies, policy_models, treatments
-from privacyhub.anonymization.vocabulary import Need
+from privacyhub.anonymization.policy_checks import AUTOMATIC
+from privacyhub.anonymization.vocabulary import MODELS, Need
 from privacyhub.datasets import tables
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Version
@@ -52,11 +53,12 @@ def load(
     others = {str(version.pk): version for version in versions_of(policy)}
     found: Inputs = {}
     for place, entry in enumerate(policy["models"]):
-        needs: dict[Need, Any] = {}
-        if "hierarchy" in entry:
-            name = entry["column"]
+        kind, needs = MODELS[entry["name"]], dict[Need, Any]()
+        named = entry.get("hierarchy", AUTOMATIC)
+        if Need.HIERARCHY in kind.needs and not (kind.optional and named == AUTOMATIC):
+            column = entry["column"]
             needs[Need.HIERARCHY] = hierarchies.of_column(
-                hierarchy=entry["hierarchy"], values=frame[name], column=name
+                hierarchy=named, values=frame[column], column=column
             )
         if "subset" in entry:
             needs[Need.SUBSET] = _subset(entry["subset"], frame=frame, others=others)

@@ -26,7 +26,7 @@ from privacyhub.engines.anonymize.uniqueness import DEFAULT_POPULATION, ESTIMATO
 class Need(StrEnum):
     """What a model needs besides numbers; a policy names it under the same key."""
 
-    HIERARCHY = "hierarchy"  # of the sensitive column
+    HIERARCHY = "hierarchy"  # of the sensitive column, or its values' order
     SUBSET = "subset"  # of the rows: those of another version, or of a filter
     POPULATION = "population"  # its number of people, or a version that lists them
 
@@ -35,8 +35,8 @@ class Need(StrEnum):
 class ModelKind:
     """A privacy model: `sensitive` says that it looks at a sensitive column.
 
-    `people`: the population may be given as a number of people; `optional`: it may be
-    left out.
+    `people`: the population may be given as a number of people. `optional`: what it
+    needs may be left out; of a hierarchy that is the automatic one.
     """
 
     name: str
@@ -74,6 +74,11 @@ def _profitability(
 
 def _hierarchical(*, hierarchy: Any, **told: Any) -> an.Model:
     return an.HierarchicalTCloseness(hierarchy=hierarchy, **told)
+
+
+def _ordered(*, hierarchy: Any = None, **told: Any) -> an.Model:
+    order = None if hierarchy is None else hierarchy.values
+    return an.OrderedTCloseness(order=order, **told)
 
 
 IDENTITY = "Against being found"
@@ -177,12 +182,15 @@ MODELS: dict[str, ModelKind] = {
             label="t-closeness, ordered distance",
             group=ATTRIBUTE,
             says="As with equal distance, but values that are close in order count "
-            "as close. Numbers go by size, words by the alphabet.",
+            "as close. Numbers go by size and words by the alphabet, or values as the "
+            "rows of a hierarchy of yours.",
             protects="For numbers, and grades such as A to F: a group of only high or "
             "only low values would tell much.",
-            build=an.OrderedTCloseness,
+            build=_ordered,
             parameters=(part("t", "t", 0.2),),
             sensitive=True,
+            needs=(Need.HIERARCHY,),
+            optional=True,
         ),
         ModelKind(
             name="hierarchical_t_closeness",

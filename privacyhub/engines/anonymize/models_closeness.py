@@ -46,7 +46,8 @@ class EqualTCloseness(TCloseness):
 class OrderedTCloseness(TCloseness):
     """Values lie on a line: the earth mover's distance over their ranks.
 
-    `order`: all values, lowest first; else numbers by size, text by alphabet.
+    `order`: all values, lowest first; else numbers by size, text by alphabet. Missing
+    and suppressed cells come last where the order does not name them.
     """
 
     order: Sequence[str] | None = None
@@ -162,16 +163,17 @@ class _Ordered(_DenseClosenessTest):
 def _order(
     labels: Sequence[str], *, given: Sequence[str] | None, column: str
 ) -> list[int]:
+    known = set() if given is None else set(given)
+    # A missing or suppressed cell is no number, and makes the others no words.
+    told = [i for i, v in enumerate(labels) if v not in _NO_VALUE or v in known]
+    untold = [i for i, v in enumerate(labels) if v in _NO_VALUE and v not in known]
     if given is not None:
-        place = {value: index for index, value in enumerate(given)}
         require(
-            set(labels) <= set(place),
+            {labels[i] for i in told} <= known,
             f"The order of column {column} lacks a value of the table.",
         )
-        return sorted(range(len(labels)), key=lambda i: place[labels[i]])
-    # A missing or suppressed cell is no number, and makes the others no words.
-    told = [i for i, label in enumerate(labels) if label not in _NO_VALUE]
-    untold = [i for i, label in enumerate(labels) if label in _NO_VALUE]
+        place = {value: index for index, value in enumerate(given)}
+        return sorted(told, key=lambda i: place[labels[i]]) + untold
     try:
         numbers = {i: float(labels[i]) for i in told}
     except ValueError:

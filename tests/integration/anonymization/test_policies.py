@@ -102,22 +102,44 @@ def test_policy_is_frozen_in_full(
     assert run.policy["metric"]["aggregate"] == "geometric_mean"
 
 
-def test_hierarchy_that_lacks_values_counts_rows_and_names_none(
-    register_version: Any, policy: Any, steward: Any
-) -> None:
+@pytest.fixture
+def lacking(register_version: Any, policy: Any, steward: Any) -> list[str]:
+    """The three values that the ZIP hierarchy of the policy does not place."""
     column = tables.load(register_version, columns=["zip"])["zip"].cast(pl.String)
     values = column.unique().sort().to_list()
-    known, lost = values[3:], values[:3]
-    text = an.Hierarchy.masking(known).to_csv()
+    text = an.Hierarchy.masking(values[3:]).to_csv()
     hierarchy = hierarchies.upload(name="ZIP", content=text.encode(), by=steward)
     policy["quasi_identifiers"]["zip"] = {"hierarchy": str(hierarchy.pk)}
+    return values[:3]
+
+
+def test_hierarchy_that_lacks_values_counts_rows_and_names_none(
+    register_version: Any, policy: Any, steward: Any, lacking: list[str]
+) -> None:
+    column = tables.load(register_version, columns=["zip"])["zip"].cast(pl.String)
     with pytest.raises(DataError) as refused:
         services.submit(version=register_version, policy=policy, by=steward)
-    rows = int(column.is_in(lost).sum())
+    rows = int(column.is_in(lacking).sum())
     assert f"3 values in {rows:,} rows" in refused.value.message
     assert refused.value.column == "zip"
-    assert refused.value.row == int(column.is_in(lost).arg_max() or 0) + 1
-    assert not [value for value in lost if value in refused.value.message]
+    assert refused.value.row == int(column.is_in(lacking).arg_max() or 0) + 1
+    assert not [value for value in lacking if value in refused.value.message]
+
+
+def test_in_a_long_table_the_job_finds_that_a_hierarchy_lacks_values(
+    register_version: Any,
+    policy: Any,
+    steward: Any,
+    run_jobs: Any,
+    lacking: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hierarchies, "CHECKED_AT_ONCE", register_version.rows - 1)
+    run = services.submit(version=register_version, policy=policy, by=steward)
+    run_jobs()
+    run.refresh_from_db()
+    assert (run.job.state, run.job.error_code) == ("failed", "hierarchy_lacks_values")
+    assert "has no place for 3 values" in run.job.message
 
 
 def test_uploaded_hierarchy_is_used_sealed_and_given_back(

@@ -34,8 +34,8 @@ def _recursive(values: list[str], c: float, l: int) -> bf.Holds:  # noqa: E741
     return holds
 
 
-def _ordered(values: list[str], t: float) -> bf.Holds:
-    known, whole = sorted(set(values)), Counter(values)
+def _ordered(values: list[str], t: float, order: str = "abcd") -> bf.Holds:
+    known, whole = [v for v in order if v in values], Counter(values)
 
     def holds(members: list[int]) -> bool:
         part = Counter(values[i] for i in members)
@@ -56,6 +56,7 @@ def _cases(frame: pl.DataFrame) -> list[tuple[an.Model, bf.Holds]]:
     return [
         (an.RecursiveCLDiversity("s", 3.0, 2), _recursive(s, 3.0, 2)),
         (an.OrderedTCloseness("s", 0.15), _ordered(s, 0.15)),
+        (an.OrderedTCloseness("s", 0.15, "cadb"), _ordered(s, 0.15, "cadb")),
         # With every value its own branch the distance is that of equal values.
         (an.HierarchicalTCloseness("s", 0.3, tree), bf.equal_closeness(s, 0.3)),
         (

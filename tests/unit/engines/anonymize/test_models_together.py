@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -82,6 +84,16 @@ def test_numbers_are_in_order_of_size_though_a_cell_is_missing(missing: object) 
     assert an.anonymize(plain, **asked).levels == {"q": 1}
     spoiled = pl.concat([plain, pl.DataFrame({"q": ["a"], "s": [missing]})])
     assert an.anonymize(spoiled, **asked).levels == {"q": 1}
+
+
+def test_an_order_must_name_each_value_but_not_what_is_missing() -> None:
+    frame = pl.DataFrame({"q": ["a"] * 4, "s": ["low", "high", None, "*"]})
+    asked: dict[str, Any] = {"quasi_identifiers": {"q": one_column(["a"] * 4)}}
+    model = an.OrderedTCloseness("s", 0.2, ["low", "middle", "high"])
+    assert an.anonymize(frame, models=[model], **asked).suppressed == 0
+    model = an.OrderedTCloseness("s", 0.2, ["low", "middle"])
+    with pytest.raises(an.AnonymizeError, match="lacks a value"):
+        an.anonymize(frame, models=[model], **asked)
 
 
 @pytest.mark.parametrize("epsilon", [8.0, 12.0, 40.0])
