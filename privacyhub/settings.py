@@ -109,7 +109,10 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
-            "builtins": ["privacyhub.web.templatetags.hub"],
+            "builtins": [
+                "privacyhub.web.templatetags.hub",
+                "privacyhub.web.templatetags.hub_filters",
+            ],
             "loaders": [
                 (
                     "django.template.loaders.cached.Loader",

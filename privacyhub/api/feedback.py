@@ -228,7 +228,7 @@ def _price(quote: Quote) -> dict[str, Any]:
         "epsilon": plan.epsilon,
         "delta": plan.delta,
         "metrics_epsilon": plan.metrics_epsilon,
-        "odds_of_100": odds_of_100(plan.epsilon) if plan.training else None,
+        "odds_of_100": odds_of_100(plan.epsilon_in_all) if plan.training else None,
         "cap": str(quote.balance.cap),
         "left": decimal_down(quote.balance.left),
         "uses": decimal_up(quote.uses),

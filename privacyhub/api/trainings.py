@@ -299,7 +299,7 @@ def quote_fields(quote: Quote) -> dict[str, Any]:
     return {
         "epsilon": plan.epsilon if plan.training else "",
         "delta": plan.delta,
-        "odds": odds(float(plan.epsilon)) if plan.training else None,
+        "odds": odds(float(plan.epsilon_in_all)) if plan.training else None,
         "metrics_epsilon": plan.metrics_epsilon,
         "sampling_probability": plan.training and plan.training.sampling_probability,
         "noise_multiplier": plan.training and plan.training.noise_multiplier,

@@ -115,6 +115,12 @@ class Plan:
         training = self.training_price
         return [*([training] if training else []), self.metrics_price]
 
+    @property
+    def epsilon_in_all(self) -> str:
+        """What one unit pays at most for the model and its metrics."""
+        sides = Decimal(self.epsilon), Decimal(self.metrics_epsilon)
+        return format(sum(sides) if self.why_all else max(sides), "f")
+
     def epsilon_after(self, step: int) -> str:
         """Epsilon spent when `step` steps were charged, never told too low."""
         spent = next(
@@ -177,6 +183,10 @@ class Quote:
     @property
     def left_after(self) -> Decimal:
         return max(Decimal(0), self.balance.left - self.uses)
+
+    @property
+    def unit_in_words(self) -> str:
+        return unit_in_words(self.ledger)
 
 
 def plan_for(*, recipe: RecipeSpec, accounts: Sequence[Ledger]) -> Plan:

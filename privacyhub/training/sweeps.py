@@ -69,6 +69,15 @@ class SweepQuote:
         return max(Decimal(0), self.balance.left - self.uses)
 
     @property
+    def epsilon_in_all(self) -> str:
+        """What one unit pays at most for all models and their metrics."""
+        return max(self.together, self.metrics_together, key=Decimal)
+
+    @property
+    def unit_in_words(self) -> str:
+        return plans.unit_in_words(self.ledger)
+
+    @property
     def plans(self) -> tuple[Plan, ...]:
         return tuple(run.plan for run in self.runs)
 

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from privacyhub.datasets import intake
+from privacyhub.datasets import services as datasets
+from privacyhub.datasets.models import Version
 from privacyhub.engines.dp.events import PoissonGaussianEvent
 from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.training import recipes, services
@@ -111,3 +114,34 @@ def model_version(
     assert run.job.state == "succeeded", run.job.trace or run.job.message
     assert run.assess_job.state == "succeeded", run.assess_job.trace
     return run.model_version
+
+
+@pytest.fixture
+def visits_of(
+    steward: Any, upload_file: Callable[..., Any], run_jobs: Callable[[], None]
+) -> Callable[..., Any]:
+    """A version of rows `person,x,y` whose unit of privacy is a person."""
+
+    def make(rows: list[str], *, people: int, most_rows: int) -> Any:
+        content = "\n".join(["person,x,y", *rows]).encode()
+        upload = intake.receive(file=upload_file(content), by=steward)
+        job = intake.submit(upload=upload, by=steward, name="Visits")
+        run_jobs()
+        job.refresh_from_db()
+        version = Version.objects.get(pk=job.result["version"])
+        datasets.set_columns(
+            version=version, changes={"person": {"is_unit_key": True}}, by=steward
+        )
+        datasets.declare_budget(
+            version=version,
+            by=steward,
+            declared_units=people,
+            epsilon_cap="8",
+            delta_cap="1e-5",
+            unit="key",
+            unit_key="person",
+            most_rows_per_unit=most_rows,
+        )
+        return version
+
+    return make

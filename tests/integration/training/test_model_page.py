@@ -12,7 +12,7 @@ from privacyhub.datasets.models import VersionKind
 from privacyhub.engines.dp import accounting
 from privacyhub.engines.dp.events import compose, event_from_dict
 from privacyhub.engines.dp.guarantee import TRAINED_ON_ANONYMIZED
-from privacyhub.web.templatetags.hub import epsilon_up
+from privacyhub.web.templatetags.hub_filters import epsilon_up
 
 
 def page_of(version: Any, client: Any) -> str:

@@ -73,33 +73,11 @@ def test_refreshed_records_are_charged_to_all_units(
 
 
 @pytest.fixture
-def visits(
-    steward: Any, upload_file: Callable[..., Any], run_jobs: Callable[[], None]
-) -> Any:
+def visits(visits_of: Callable[..., Any]) -> Any:
     """A version whose unit is a person; every other row names none."""
-    lines = ["person,x,y"]
-    lines += [
-        f"{f'p{k % 40}' if k % 2 else ''},{k % 7},{'ab'[k % 3 % 2]}" for k in range(400)
-    ]
-    upload = intake.receive(file=upload_file("\n".join(lines).encode()), by=steward)
-    job = intake.submit(upload=upload, by=steward, name="Visits")
-    run_jobs()
-    job.refresh_from_db()
-    version = Version.objects.get(pk=job.result["version"])
-    datasets.set_columns(
-        version=version, changes={"person": {"is_unit_key": True}}, by=steward
-    )
-    datasets.declare_budget(
-        version=version,
-        by=steward,
-        declared_units=220,
-        epsilon_cap="8",
-        delta_cap="1e-5",
-        unit="key",
-        unit_key="person",
-        most_rows_per_unit=10,
-    )
-    return version
+    people = [f"p{k % 40}" if k % 2 else "" for k in range(400)]
+    rows = [f"{p},{k % 7},{'ab'[k % 3 % 2]}" for k, p in enumerate(people)]
+    return visits_of(rows, people=220, most_rows=10)
 
 
 def test_rows_without_a_key_are_never_held_out(visits: Any) -> None:

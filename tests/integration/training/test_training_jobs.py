@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +9,8 @@ import pytest
 
 from jobs.models import Job
 from jobs.states import JobCancelled
-from privacyhub.datasets import intake, services, tables
+from privacyhub.datasets import services, tables
 from privacyhub.datasets.errors import DataError
-from privacyhub.datasets.models import Version
 from privacyhub.engines.dp.artefact import load_model
 from privacyhub.engines.dp.events import event_from_dict
 from privacyhub.engines.dp.rdp import add_vectors, rdp_vector
@@ -250,32 +248,11 @@ def test_retrain_waits_for_its_version_and_costs_the_same(
     assert Reservation.objects.filter(run_id=fresh.job_id).exists()
 
 
-def test_units_stay_together_on_one_side(
-    steward: Any, upload_file: Callable[..., Any], run_jobs: RUN
-) -> None:
+def test_units_stay_together_on_one_side(visits_of: Callable[..., Any]) -> None:
     from privacyhub.training.rows import read_side
 
-    lines = ["person,x,y"]
-    lines += [f"p{k % 40},{k},{'ab'[k % 2]}" for k in range(400)]
-    content = io.BytesIO("\n".join(lines).encode()).getvalue()
-    upload = intake.receive(file=upload_file(content), by=steward)
-    job = intake.submit(upload=upload, by=steward, name="Visits")
-    run_jobs()
-    job.refresh_from_db()
-    version = Version.objects.get(pk=job.result["version"])
-    services.set_columns(
-        version=version, changes={"person": {"is_unit_key": True}}, by=steward
-    )
-    services.declare_budget(
-        version=version,
-        by=steward,
-        declared_units=40,
-        epsilon_cap="8",
-        delta_cap="1e-5",
-        unit="key",
-        unit_key="person",
-        most_rows_per_unit=3,
-    )
+    rows = [f"p{k % 40},{k},{'ab'[k % 2]}" for k in range(400)]
+    version = visits_of(rows, people=40, most_rows=3)
     sides = [
         read_side(version, columns=["x", "person"], holdout=0.3, held_out=held_out)
         for held_out in (False, True)

@@ -193,45 +193,46 @@ def test_curve_is_simulated_and_says_what_it_is_made_from(
     assert "no curve" in without
 
 
-def test_price_fragment_tells_odds_and_refusals(
+@pytest.fixture
+def price(
     steward: Any,
     client_for: Callable[[Any], Any],
     address: Callable[[int], str],
     register_version: Any,
-) -> None:
+) -> Callable[..., str]:
+    """The price card of a form with some entries changed."""
     client = client_for(steward)
     client.post(address(1), {"features": FEATURES})
     client.post(address(2), TARGET)
     url = reverse("web:train_price", args=[register_version.pk])
-    told = client.post(url, PRIVACY).content.decode()
+    return lambda **changed: client.post(url, PRIVACY | changed).content.decode()
+
+
+def test_price_fragment_tells_odds_and_refusals(price: Callable[..., str]) -> None:
+    told = price()
     assert "73.1 of 100" in told
     assert "Noise multiplier" in told
-    assert (
-        "would be passed"
-        in client.post(url, PRIVACY | {"epsilon": "30"}).content.decode()
-    )
-    assert (
-        "number above 0"
-        in client.post(url, PRIVACY | {"epsilon": "0"}).content.decode()
-    )
+    assert "would be passed" in price(epsilon="30")
+    assert "number above 0" in price(epsilon="0")
     assert not Job.objects.filter(kind="train").exists()
 
 
 def test_price_of_another_share_says_that_both_sides_add_up(
-    steward: Any,
-    client_for: Callable[[Any], Any],
-    address: Callable[[int], str],
-    register_version: Any,
+    price: Callable[..., str],
 ) -> None:
-    client = client_for(steward)
-    client.post(address(1), {"features": FEATURES})
-    client.post(address(2), TARGET)
-    url = reverse("web:train_price", args=[register_version.pk])
-    usual = client.post(url, PRIVACY).content.decode()
+    usual = price()
     assert "each side pays for itself" in usual
-    other = client.post(url, PRIVACY | {"holdout": "0.4"}).content.decode()
+    other = price(holdout="0.4", metrics_epsilon="0.5")
     assert "each side pays for itself" not in other
     assert "add up: the held-out share is not the usual 20%" in other
+    # One unit may pay for the model and for its metrics: 1 / (1 + exp(-1.5)).
+    assert "81.8 of 100" in other
+
+
+def test_price_of_cheap_models_gives_the_odds_of_dearer_metrics(
+    price: Callable[..., str],
+) -> None:
+    assert "73.1 of 100" in price(epsilon="0.5", metrics_epsilon="1")
 
 
 def test_review_over_the_cap_charges_nothing(
