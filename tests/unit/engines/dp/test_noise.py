@@ -61,16 +61,27 @@ def test_values_of_a_pair_know_nothing_of_each_other() -> None:
 def test_each_word_gives_the_pair_of_the_formula() -> None:
     generator = np.random.default_rng(7)
     words = generator.integers(0, 2**64, size=1000, dtype=np.uint64)
-    words[:4] = [0, 2**24 - 1, 2**64 - 1, 2**64 - 2**24]
+    words[:4] = [0, 2**23 - 1, 2**64 - 1, 2**64 - 2**23]
     found = _filled((2, 1000), normal_noise(lambda count: words[:count].copy()))
-    turn = (words % 2**24).astype(float) * 2 * np.pi / 2**24
-    share = ((words >> np.uint64(24)).astype(float) + 0.5) / 2**40
+    turn = ((words % 2**23).astype(float) + 0.5) * 2 * np.pi / 2**23
+    share = ((words >> np.uint64(23)).astype(float) + 0.5) / 2**41
     radius = np.sqrt(-2 * np.log(share))
-    # Float32 tells shares next to 1 apart by 2^-24, and so radii next to 0 by 3e-4.
-    np.testing.assert_allclose(found[0], radius * np.cos(turn), atol=4e-4, rtol=1e-6)
-    np.testing.assert_allclose(found[1], radius * np.sin(turn), atol=4e-4, rtol=1e-6)
-    assert found.max() == pytest.approx(np.sqrt(82 * np.log(2)), rel=1e-6)
+    # An angle near pi in float32 is off by up to 1.2e-7, and so a value by that part
+    # of the radius.
+    np.testing.assert_allclose(found[0] / radius, np.cos(turn), atol=5e-7, rtol=1e-6)
+    np.testing.assert_allclose(found[1] / radius, np.sin(turn), atol=5e-7, rtol=1e-6)
+    assert found.max() == pytest.approx(np.sqrt(84 * np.log(2)), rel=1e-6)
     assert np.isfinite(found).all()
+
+
+def test_no_word_gives_no_noise() -> None:
+    """The shortest radius and the angles at which a sine or cosine vanishes."""
+    quarters = [k * 2**21 for k in range(4)]
+    angles = [*quarters, *(quarter - 1 for quarter in quarters[1:]), 2**23 - 1]
+    shares = [0, 2**40, 2**41 - 1]
+    words = np.array([(s << 23) + a for s in shares for a in angles], dtype=np.uint64)
+    found = _filled((2, len(words)), normal_noise(lambda count: words[:count].copy()))
+    assert (found != 0).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (1, 32_769), (7, 9_999)])
