@@ -143,8 +143,8 @@ def damage_checkpoints(trial: Trial) -> None:
 
     The attempt after that begins at the one before.
     """
-    together = trial.size(4, 2)
-    for _ in range(trial.size(5, 1)):
+    together = trial.size(5, 2)
+    for _ in range(trial.size(4, 1)):
         expected: dict[str, tuple[int, int]] = {}
         for number, job in enumerate(
             trial.submit(together, steps=48, block=3, interval=3)

@@ -142,7 +142,7 @@ def halt_children(trial: Trial) -> None:
     the hub itself ends before it has tried them is no trial: another is halted for it.
     """
     halts = trial.size(30, 1)
-    together = 1 if trial.stack.embedded else 5
+    together = 1 if trial.stack.embedded else 6
     halted: list[JobRow] = []
     for _ in range(2 * halts):
         if len(halted) == halts:
