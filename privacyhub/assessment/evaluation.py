@@ -32,7 +32,7 @@ from privacyhub.engines.dp.inference import predict_encoded
 from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.governance import audit, ledger
 from privacyhub.governance.ledger import BudgetRefused
-from privacyhub.training import plans, recipes
+from privacyhub.training import deliveries, plans, recipes
 from privacyhub.training.models import ModelVersion
 from privacyhub.training.rows import Side
 from privacyhub.training.services import plan_of
@@ -85,8 +85,9 @@ def _submit(*, model_version: ModelVersion, by: Any, epsilon: Any) -> Job:
     plan = plan_of(model_version.run)
     event = plans.metrics_event(epsilon=wanted)
     job_id = uuid.uuid4()
+    accounts = list(version.ledgers.all())
     ledger.reserve(
-        ledgers=version.ledgers.all(),
+        ledgers=accounts,
         run_id=job_id,
         prices=[
             plans.metrics_price(
@@ -98,6 +99,7 @@ def _submit(*, model_version: ModelVersion, by: Any, epsilon: Any) -> Job:
         ],
         recipient=by.username,
         by=by,
+        audience=deliveries.fixed_audience(model_version.model, accounts=accounts),
     )
     job = jobs.submit(
         kind="assess",
