@@ -62,7 +62,12 @@ def price(
     accounts = list(version.ledgers.all())
     wanted = recipes.positive(epsilon, name="Epsilon", code="epsilon")
     only = plans.replaced_metrics(plan_of(model_version.run), epsilon=wanted)
-    return plans.quote(plan=only, accounts=accounts, recipient=recipient)
+    return plans.quote(
+        plan=only,
+        accounts=accounts,
+        recipient=recipient,
+        audience=deliveries.audience_of(model_version.model),
+    )
 
 
 def submit(*, model_version: ModelVersion, by: Any, epsilon: Any) -> Job:

@@ -126,7 +126,12 @@ def price_of_retrain(
     plan = plans.plan_for(
         recipe=RecipeSpec.from_dict(run.recipe.spec), accounts=accounts
     )
-    return plans.quote(plan=plan, accounts=accounts, recipient=recipient)
+    return plans.quote(
+        plan=plan,
+        accounts=accounts,
+        recipient=recipient,
+        audience=deliveries.audience_of(run.model),
+    )
 
 
 def _accounts(run: TrainingRun, version: Version | None) -> list[Ledger]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.urls import reverse
 
-from privacyhub.assessment import evaluation, group_evaluation
+from privacyhub.assessment import (
+    evaluation,
+    group_evaluation,
+    report_ledgers,
+    reports,
+)
 from privacyhub.datasets import services as datasets
 from privacyhub.datasets.services import the_ledger
 from privacyhub.engines.dp.rdp import add_vectors
@@ -296,6 +302,45 @@ def test_steward_who_ordered_the_run_is_not_counted_twice(
     assert intact()
 
 
+def test_report_counts_the_metrics_that_it_tells(
+    model_version: Any,
+    account: Ledger,
+    steward: Any,
+    analyst: Any,
+    run_jobs: Callable[[], None],
+    cap: Callable[[str], RecipientCap],
+    share: Callable[[Model], Grant],
+) -> None:
+    own, run = cap("6"), model_version.run
+    report = reports.create(by=steward, model_version=model_version)
+    evaluation.submit(model_version=model_version, by=steward, epsilon="0.2")
+    run_jobs()
+    reports.share(report=report, user=analyst, by=steward)
+    metrics = charged(run.assess_job, side="heldout")
+    assert spent_by(own)["heldout"] == metrics
+    assert not any(spent_by(own)["train"])
+    share(model_version.model)
+    told = report_ledgers.per_recipient([account], by=steward).rows
+    balance = ledger.balance(account, of=RecipientCap.objects.get())
+    assert [row[1] for row in told] == ["analyst", "steward"]
+    assert Decimal(told[0][2]) == balance.spent
+    assert intact()
+
+
+def test_report_is_not_shared_where_the_users_cap_does_not_hold_its_metrics(
+    model_version: Any,
+    steward: Any,
+    analyst: Any,
+    cap: Callable[[str], RecipientCap],
+) -> None:
+    cap("0.1")
+    report = reports.create(by=steward, model_version=model_version)
+    before = everything()
+    with pytest.raises(ledger.RecipientCapRefused):
+        reports.share(report=report, user=analyst, by=steward)
+    assert everything() == before
+
+
 @pytest.mark.parametrize("change", [["other"], []])
 def test_audience_that_was_changed_beside_the_lines_is_told(
     change: list[str], model_version: Any, share: Callable[[Model], Grant]
@@ -327,6 +372,24 @@ def test_pages_and_rest_refuse_the_share_in_plain_words(
     )
     assert "The cap for analyst on “Register” would be passed" in page.content.decode()
     assert not Grant.objects.exists()
+
+
+def test_price_of_a_retrain_names_whose_cap_refuses_it(
+    model_version: Any,
+    steward: Any,
+    client_for: Callable[[Any], Any],
+    cap: Callable[[str], RecipientCap],
+    share: Callable[[Model], Grant],
+) -> None:
+    share(model_version.model)
+    fits = services.price_of_retrain(run=model_version.run, recipient="steward")
+    assert (fits.fits, fits.refused_for) == (True, "")
+    cap("0.5")
+    told = services.price_of_retrain(run=model_version.run, recipient="steward")
+    assert (told.fits, told.refused_for, told.runs_that_fit) == (False, "analyst", 0)
+    path = reverse("web:model_retrain", args=[model_version.pk])
+    page = client_for(steward).get(path)
+    assert b"The cap for analyst would be passed" in page.content
 
 
 def test_pages_and_rest_tell_what_was_shared_as_spent(
