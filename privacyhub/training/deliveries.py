@@ -1,8 +1,9 @@
 """Who gets what a model's runs were charged for: it counts under their own caps.
 
 A right on a model is one on all its versions, their metrics and those to come. So who
-gets a right is counted for every run that came to a version or still may; an order for
-a model that is shared reserves under the caps of all who hold a right on it.
+gets a right is counted for every run and assessment that came to something or still
+may; an order for a model that is shared reserves under the caps of all who hold a right
+on it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from jobs.states import OPEN, State
 from privacyhub.accounts.models import User
 from privacyhub.governance import entries, ledger
 from privacyhub.governance.models import Grant, Ledger
-from privacyhub.training.models import Model, TrainingRun
+from privacyhub.training.models import Model
 
 
 def grantees(model: Model) -> list[str]:
@@ -50,18 +51,11 @@ def deliver(*, model: Model, user: Any, by: Any) -> None:
 
     The dataset's ledgers must be locked.
     """
-    runs = [str(pk) for pk in _runs_of(model)]
-    of_runs = Job.objects.filter(spec__run__in=runs)
-    found = of_runs.filter(state__in=[*OPEN, State.SUCCEEDED])
+    runs = [str(pk) for pk in model.runs.values_list("pk", flat=True)]
+    found = Job.objects.filter(spec__run__in=runs)
+    came = found.filter(state__in=[*OPEN, State.SUCCEEDED])  # to something, or may
     ledger.deliver(
-        run_ids=list(found.values_list("pk", flat=True)),
+        run_ids=list(came.values_list("pk", flat=True)),
         recipient=user.username,
         by=by,
     )
-
-
-def _runs_of(model: Model) -> Any:
-    """Those that came to a version, or may still."""
-    lives = Q(model_version__isnull=False) | Q(job__state__in=OPEN)
-    runs = TrainingRun.objects.filter(lives, model=model)
-    return runs.values_list("pk", flat=True)
