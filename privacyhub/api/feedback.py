@@ -182,7 +182,10 @@ class FeedbackPrice(APIView):
 
 
 class FeedbackAccept(APIView):
-    """Queues the retrain, its budget reserved; 409 `over_cap` leaves it open."""
+    """Queues the retrain, its budget reserved.
+
+    409 `over_cap` or `recipient_cap` leaves it open.
+    """
 
     @extend_schema(
         operation_id="feedback_accept",

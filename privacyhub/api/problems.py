@@ -53,7 +53,7 @@ def _domain_problem(error: Exception) -> JsonResponse | None:
                 column=error.column,
             )
         case BudgetRefused():
-            return problem(status=409, title=error.message, code="over_cap")
+            return problem(status=409, title=error.message, code=error.code)
         case LedgerError():
             return problem(status=409, title=error.message, code="ledger")
         case AccountError():

@@ -200,7 +200,7 @@ class ReportShare(APIView):
     @extend_schema(
         operation_id="reports_share",
         request=NewShare,
-        responses={201: Shared, **problems(400, 401, 403, 404)},
+        responses={201: Shared, **problems(400, 401, 403, 404, 409)},
     )
     @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:

@@ -183,7 +183,7 @@ class ModelSharing(APIView):
     @extend_schema(
         operation_id="models_share",
         request=ModelShare,
-        responses={201: ModelGrantBody, **problems(400, 401, 403, 404)},
+        responses={201: ModelGrantBody, **problems(400, 401, 403, 404, 409)},
     )
     @idempotent_atomic
     def post(self, request: Request, pk: Any) -> Response:

@@ -32,7 +32,7 @@ from privacyhub.engines.dp.inference import predict_encoded
 from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.governance import audit, ledger
 from privacyhub.governance.ledger import BudgetRefused
-from privacyhub.training import plans, recipes
+from privacyhub.training import deliveries, plans, recipes
 from privacyhub.training.models import ModelVersion
 from privacyhub.training.rows import Side
 from privacyhub.training.services import plan_of
@@ -62,7 +62,12 @@ def price(
     accounts = list(version.ledgers.all())
     wanted = recipes.positive(epsilon, name="Epsilon", code="epsilon")
     only = plans.replaced_metrics(plan_of(model_version.run), epsilon=wanted)
-    return plans.quote(plan=only, accounts=accounts, recipient=recipient)
+    return plans.quote(
+        plan=only,
+        accounts=accounts,
+        recipient=recipient,
+        audience=deliveries.audience_of(model_version.model),
+    )
 
 
 def submit(*, model_version: ModelVersion, by: Any, epsilon: Any) -> Job:
@@ -85,8 +90,9 @@ def _submit(*, model_version: ModelVersion, by: Any, epsilon: Any) -> Job:
     plan = plan_of(model_version.run)
     event = plans.metrics_event(epsilon=wanted)
     job_id = uuid.uuid4()
+    accounts = list(version.ledgers.all())
     ledger.reserve(
-        ledgers=version.ledgers.all(),
+        ledgers=accounts,
         run_id=job_id,
         prices=[
             plans.metrics_price(
@@ -98,6 +104,7 @@ def _submit(*, model_version: ModelVersion, by: Any, epsilon: Any) -> Job:
         ],
         recipient=by.username,
         by=by,
+        audience=deliveries.fixed_audience(model_version.model, accounts=accounts),
     )
     job = jobs.submit(
         kind="assess",

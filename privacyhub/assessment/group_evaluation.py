@@ -32,7 +32,7 @@ from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.engines.prepare.encoding import as_texts
 from privacyhub.governance import audit, ledger
 from privacyhub.governance.ledger import BudgetRefused
-from privacyhub.training import plans, recipes
+from privacyhub.training import deliveries, plans, recipes
 from privacyhub.training.models import ModelVersion
 from privacyhub.training.services import plan_of
 
@@ -82,12 +82,14 @@ def _submit(*, model_version: ModelVersion, by: Any, column: str, epsilon: Any) 
         price = plans.metrics_price(
             event=event, epsilon=wanted, part=plan.part_heldout, unit=plan.unit
         )
+        accounts = list(version.ledgers.all())
         ledger.reserve(
-            ledgers=version.ledgers.all(),
+            ledgers=accounts,
             run_id=job_id,
             prices=[price],
             recipient=by.username,
             by=by,
+            audience=deliveries.fixed_audience(model_version.model, accounts=accounts),
         )
     job = jobs.submit(
         kind="assess_groups",

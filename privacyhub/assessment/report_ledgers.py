@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Exists, OuterRef, Q
+
 from privacyhub.assessment.report_fields import (
     Table,
     assumed,
@@ -85,6 +87,13 @@ def _charges(entries: Any) -> Any:
     return entries.filter(kind=EntryKind.CHARGE)
 
 
+def _reaching(entries: Any, recipient: str) -> Any:
+    """Charges for the recipient, and those of what was shared with them."""
+    same = {"run_id": OuterRef("run_id"), "purpose": OuterRef("purpose")}
+    shared = entries.filter(kind=EntryKind.SHARED, recipient=recipient, **same)
+    return _charges(entries).filter(Q(recipient=recipient) | Exists(shared))
+
+
 def _epsilon(account: Ledger, entries: Any) -> Decimal:
     """The entries' epsilon at the delta cap, of the side of the coin that paid more."""
     sums = dict.fromkeys(BOTH, (0,) * len(ORDERS))
@@ -96,16 +105,19 @@ def _epsilon(account: Ledger, entries: Any) -> Decimal:
 
 
 def per_recipient(accounts: Accounts, *, by: Any) -> Table:
-    """Charges by recipient, as far as `by` may read the ledger's lines."""
+    """What reached each recipient, as far as `by` may read the ledger's lines.
+
+    What is shared counts for each who gets it; the ledger pays once.
+    """
     rows = []
     for account in accounts:
         if not account.is_declared:
             continue
         lines = statement.entries(ledger=account, user=by)
         family = statement.name(ledger=account, user=by)
-        names = _charges(lines).order_by("recipient")
-        for name in names.values_list("recipient", flat=True).distinct():
-            spent = _epsilon(account, _charges(lines).filter(recipient=name))
+        told = lines.filter(kind__in=[EntryKind.CHARGE, EntryKind.SHARED])
+        for name in sorted(set(told.values_list("recipient", flat=True))):
+            spent = _epsilon(account, _reaching(lines, name))
             rows.append([family, name or "not named", decimal_up(spent) or ""])
         if statement.others(ledger=account, user=by):
             rows.append([family, "owners of the same rows", "in the totals only"])

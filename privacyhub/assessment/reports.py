@@ -6,6 +6,7 @@ import hashlib
 import json
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -13,11 +14,13 @@ from django.utils import timezone
 from privacyhub.accounts.roles import NotAllowed, Permission
 from privacyhub.assessment import report_model, report_version
 from privacyhub.assessment.models import Report
+from privacyhub.assessment.report_figures import readings
 from privacyhub.assessment.report_ledgers import audit_head, ledger_heads
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Version
 from privacyhub.datasets.services import require_open
-from privacyhub.governance import audit, grants
+from privacyhub.governance import audit, grants, ledger
+from privacyhub.governance.ledger import BudgetRefused
 from privacyhub.governance.models import Grant, Right
 from privacyhub.training.models import Model, ModelVersion
 
@@ -119,19 +122,43 @@ def sign(*, report: Report, by: Any) -> Report:
     return row
 
 
-@transaction.atomic
 def share(
     *, report: Report, user: Any, by: Any, expires_at: datetime | None = None
 ) -> Grant:
-    """Let somebody read a report. It gives nothing on its model or data."""
+    """Let somebody read a report. It gives nothing on its model or data.
+
+    The metrics that it tells count for the user: raises RecipientCapRefused, which is
+    put on record, where the user's own cap does not hold them; then nothing is given.
+    """
+    try:
+        return _share(report=report, user=user, by=by, expires_at=expires_at)
+    except BudgetRefused as refused:
+        ledger.record_refusal(refused=refused, by=by)
+        raise
+
+
+@transaction.atomic
+def _share(*, report: Report, user: Any, by: Any, expires_at: datetime | None) -> Grant:
     require_manager(report=report, by=by)
     if user == by:
         raise DataError("You can read this report already.", code="own")
     if user.is_admin:
         raise DataError("Administrators see no reports.", code="admin")
+    ledger.deliver(run_ids=_told_by(report), recipient=user.username, by=by)
     return grants.give(
         target=report, right=Right.VIEW, by=by, user=user, expires_at=expires_at
     )
+
+
+def _told_by(report: Report) -> list[UUID]:
+    """The jobs whose released metrics the report may tell."""
+    if report.model_version is None:
+        return []
+    return [
+        one.job_id
+        for one in readings(report.model_version)
+        if one.job_id and one.created_at <= report.created_at
+    ]
 
 
 @transaction.atomic

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -38,15 +38,18 @@ def _locked_by_id(ids: Iterable[UUID]) -> list[Ledger]:
     return list(Ledger.objects.select_for_update().filter(pk__in=ids).order_by("pk"))
 
 
-def locked_reservations(run_id: UUID, purpose: str | None = None) -> list[Reservation]:
-    held = Reservation.objects.filter(run_id=run_id)
+def locked_reservations(
+    run_ids: Collection[UUID], purpose: str | None = None
+) -> list[Reservation]:
+    held = Reservation.objects.filter(run_id__in=run_ids)
     if purpose is not None:
         held = held.filter(purpose=purpose)
     ids = list(held.values_list("ledger_id", flat=True))
     if not ids:
         return []
     ledgers = {row.pk: row for row in _locked_by_id(ids)}
-    rows = list(held.select_for_update().order_by("ledger_id", "purpose"))
+    order = ("ledger_id", "purpose", "run_id")
+    rows = list(held.select_for_update().order_by(*order))
     for row in rows:
         row.ledger = ledgers[row.ledger_id]
     return rows

@@ -11,7 +11,7 @@ parts by subject.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,8 @@ from jobs import failpoints
 from privacyhub.engines.dp.events import Event, event_from_dict
 from privacyhub.engines.dp.orders import ORDERS
 from privacyhub.engines.dp.rdp import add_vectors, rdp_vector
-from privacyhub.governance import audit, gaps
+from privacyhub.governance import audiences, audit, gaps
+from privacyhub.governance.audiences import RecipientCapRefused, deliver
 from privacyhub.governance.balances import (
     Balance,
     BudgetRefused,
@@ -58,6 +59,7 @@ from privacyhub.governance.entries import (
 from privacyhub.governance.models import (
     EntryKind,
     Ledger,
+    RecipientCap,
     Reservation,
     ReservationState,
 )
@@ -75,11 +77,13 @@ __all__ = [
     "BudgetRefused",
     "LedgerError",
     "Price",
+    "RecipientCapRefused",
     "balance",
     "charge",
     "cost_in_cap",
     "decide_raise",
     "declare",
+    "deliver",
     "event_of",
     "has_begun",
     "may_declare",
@@ -107,10 +111,12 @@ def reserve(
     prices: Sequence[Price],
     recipient: str,
     by: Any,
+    audience: Collection[str] = (),
 ) -> None:
     """Hold the prices on every ledger, or raise BudgetRefused and hold nothing.
 
     Idempotent on (ledger, run, purpose); the same key with another event is an error.
+    audience: who gets the results too; their own caps must hold the prices as well.
     """
     rows = locked(ledgers)
     gaps.require_none(rows)
@@ -121,14 +127,17 @@ def reserve(
                 f"“{row.name}” first."
             )
         for price in prices:
-            _reserve_one(row, price, run_id=run_id, recipient=recipient, by=by)
+            held = _reserve_one(row, price, run_id=run_id, recipient=recipient, by=by)
+            if held is not None:
+                _reserve_for(row, held, price, audience=audience, by=by)
     failpoints.reach("reserve.in_transaction")
     transaction.on_commit(lambda: failpoints.reach("reserve.committed"))
 
 
 def _reserve_one(
     row: Ledger, price: Price, *, run_id: UUID, recipient: str, by: Any
-) -> None:
+) -> Reservation | None:
+    """The reservation; None where it was made before."""
     vector = rdp_vector(price.event)
     if not any(vector):
         raise LedgerError("A reservation must be of a positive amount.")
@@ -141,7 +150,7 @@ def _reserve_one(
             price.delta_units
         ):
             raise LedgerError("This run has already reserved another amount.")
-        return
+        return None
     if Decimal(price.delta) > Decimal(row.delta_cap):
         raise BudgetRefused(
             f"Delta {price.delta} is above the ledger's cap of {row.delta_cap}.",
@@ -158,7 +167,7 @@ def _reserve_one(
     row.reserved_delta = str(int(row.reserved_delta) + price.delta_units)
     row.fixed_at = row.fixed_at or timezone.now()
     row.save()
-    Reservation.objects.create(
+    made = Reservation.objects.create(
         ledger=row,
         run_id=run_id,
         purpose=price.purpose,
@@ -195,6 +204,34 @@ def _reserve_one(
         epsilon=price.epsilon,
         delta=price.delta,
     )
+    return made
+
+
+def _reserve_for(
+    row: Ledger,
+    held: Reservation,
+    price: Price,
+    *,
+    audience: Collection[str],
+    by: Any,
+) -> None:
+    """Hold the price under the caps of others whom the results reach."""
+    names = sorted(set(audience) - {held.recipient, ""})
+    wanted = dict.fromkeys(SIDES[price.part], load(held.vector))
+    for cap in RecipientCap.objects.filter(ledger=row, recipient__in=names):
+        audiences.require_room(
+            cap,
+            wanted,
+            ledger=row,
+            what=f"{price.purpose} at epsilon {price.epsilon}, which reaches them too,",
+            purpose=price.purpose,
+            by=by,
+        )
+        for side, vector in wanted.items():
+            add(cap, f"reserved_{side}", vector)
+        cap.save()
+    for name in names:
+        audiences.join(row, held, recipient=name, by=by)
 
 
 def _require_terms(row: Ledger, *, unit: str, relation: str) -> None:
@@ -224,7 +261,7 @@ def charge(
     vector = rdp_vector(event)
     if delta_units < 0 or not any(vector):
         raise LedgerError("A charge must be of a positive amount.")
-    reservations = locked_reservations(run_id, purpose)
+    reservations = locked_reservations([run_id], purpose)
     if not reservations:
         raise LedgerError("There is no reservation to charge.")
     gaps.require_none([held.ledger for held in reservations], trail=False)
@@ -253,11 +290,12 @@ def charge(
             )
         # At an order without a finite loss both are UNBOUNDED, and nothing moves.
         moved = [after - held for after, held in zip(charged, before, strict=True)]
-        among = holders(row, reservation.recipient)
+        among = holders(row, *reservation.reaches)
         for holder in among:
             if would_overspend(holder, moved, part=reservation.part):
+                whose = getattr(holder, "recipient", reservation.recipient)
                 raise LedgerError(
-                    f"The cap for {reservation.recipient} on “{row.name}” no longer "
+                    f"The cap for {whose} on “{row.name}” no longer "
                     "holds this charge: it was lowered after the reservation."
                 )
         reservation.state = ReservationState.ACTIVE
@@ -298,7 +336,7 @@ def has_begun(*, run_id: UUID, purpose: str) -> bool:
 @transaction.atomic(savepoint=False)
 def settle(*, run_id: UUID) -> None:
     """Close the run's reservations: what never started goes back, the rest is spent."""
-    held_by_run = locked_reservations(run_id)
+    held_by_run = locked_reservations([run_id])
     if held_by_run:
         failpoints.reach("settle.starting")
     for reservation in held_by_run:
@@ -311,7 +349,7 @@ def settle(*, run_id: UUID) -> None:
                 load(reservation.vector), load(reservation.charged), strict=True
             )
         ]
-        for holder in holders(row, reservation.recipient):
+        for holder in holders(row, *reservation.reaches):
             for side in SIDES[reservation.part]:
                 add(holder, f"reserved_{side}", [-value for value in unused])
             if holder is not row:

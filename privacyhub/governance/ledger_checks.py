@@ -37,6 +37,7 @@ _STATES = {
     EntryKind.SETTLE: ReservationState.SETTLED,
     EntryKind.RELEASE: ReservationState.RELEASED,
 }
+_OF_ONE = (EntryKind.GAP, EntryKind.SHARED)
 _SAME = ("part", "unit", "relation", "recipient", "event", "epsilon", "at_delta")
 
 
@@ -52,6 +53,7 @@ class _Held:
     state: str
     charged: list[int] = field(default_factory=_zeros)
     charged_delta: int = 0
+    audience: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -81,20 +83,28 @@ class _Lines:
         if entry.kind == EntryKind.CAP:
             self.cap_notes.setdefault(entry.recipient, []).append(entry.note)
         self.uncovered |= entry.kind == EntryKind.UNCOVERED
+        if entry.kind == EntryKind.SHARED:
+            self.held[entry.run_id, entry.purpose].audience.add(entry.recipient)
         if entry.kind in _STATES:
             self._follow(entry)
 
     def _add(self, entry: LedgerEntry, moved: Sequence[int]) -> None:
         totals = []
-        # A gap's line that names a recipient is about their share alone.
-        if not (entry.kind == EntryKind.GAP and entry.recipient):
+        # Such a line that names a recipient is about their share alone.
+        if not (entry.kind in _OF_ONE and entry.recipient):
             totals.append(self.spent)
-        if entry.recipient:
+        for name in self._reached_by(entry):
             nothing = {side: _zeros() for side in BOTH}
-            totals.append(self.of.setdefault(entry.recipient, nothing))
+            totals.append(self.of.setdefault(name, nothing))
         for total in totals:
             for side in SIDES[entry.part]:
                 _add(total[side], moved)
+
+    def _reached_by(self, entry: LedgerEntry) -> set[str]:
+        names = {entry.recipient} - {""}
+        if entry.kind == EntryKind.CHARGE:
+            names |= self.held[entry.run_id, entry.purpose].audience
+        return names
 
     def _follow(self, entry: LedgerEntry) -> None:
         key = (entry.run_id, entry.purpose)
@@ -152,7 +162,8 @@ def _differences(row: Ledger, lines: _Lines) -> Iterator[str]:
             )
             continue
         totals.add(reservation)
-        of.setdefault(reservation.recipient, Totals()).add(reservation)
+        for name in reservation.reaches:
+            of.setdefault(name, Totals()).add(reservation)
     if lines.held:
         yield f"“{row.name}” lacks reservations that its lines name."
     reserved = totals.reserved_delta == int(row.reserved_delta)
@@ -205,6 +216,7 @@ def _is_as_told(reservation: Reservation, row: Ledger, held: _Held) -> bool:
     return (
         from_line == {name: getattr(reservation, name) for name in _SAME}
         and reservation.state == held.state
+        and reservation.audience == sorted(held.audience)
         and (reservation.unit, reservation.relation) == (row.unit, row.relation)
         and _alike(reservation.vector, rdp_vector(event_from_dict(reservation.event)))
         and list(load(reservation.charged)) == held.charged

@@ -44,11 +44,11 @@ def _add(total: list[int], vector: Iterable[int]) -> None:
 
 
 def refill(cap: RecipientCap) -> None:
-    """Set a recipient's sums to those of their reservations, without saving."""
+    """Set a recipient's sums to those of what reaches them, without saving."""
     totals = Totals()
-    held = Reservation.objects.filter(ledger=cap.ledger, recipient=cap.recipient)
-    for reservation in held.iterator():
-        totals.add(reservation)
+    for reservation in Reservation.objects.filter(ledger=cap.ledger).iterator():
+        if cap.recipient in reservation.reaches:
+            totals.add(reservation)
     for side in BOTH:
         setattr(cap, f"spent_{side}", store(totals.spent[side]))
         setattr(cap, f"reserved_{side}", store(totals.reserved[side]))

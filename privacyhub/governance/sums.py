@@ -64,10 +64,11 @@ def committed(holder: Holder, side: str) -> tuple[int, ...]:
     return add_vectors(spent(holder, side), load(getattr(holder, f"reserved_{side}")))
 
 
-def holders(ledger: Ledger, recipient: str) -> list[Holder]:
-    """Whose sums a charge for this recipient moves: all must stay within their caps."""
-    own = RecipientCap.objects.filter(ledger=ledger, recipient=recipient)
-    return [ledger, *(own if recipient else ())]
+def holders(ledger: Ledger, *recipients: str) -> list[Holder]:
+    """Whose sums a charge for these moves: all must stay within their caps."""
+    named = [name for name in recipients if name]
+    own = RecipientCap.objects.filter(ledger=ledger, recipient__in=named)
+    return [ledger, *(own if named else ())]
 
 
 def add(row: Holder, field: str, vector: Sequence[int]) -> None:

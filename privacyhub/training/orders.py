@@ -19,6 +19,7 @@ from privacyhub.datasets.models import Dataset, Version
 from privacyhub.governance import audit, ledger
 from privacyhub.governance.ledger import BudgetRefused
 from privacyhub.governance.models import Ledger
+from privacyhub.training import deliveries
 from privacyhub.training.models import (
     Model,
     Recipe,
@@ -93,7 +94,13 @@ def write(order: Order, *, by: Any) -> TrainingRun:
         uuid.uuid4(),
         uuid.uuid4(),
     )
-    reserve = {"ledgers": order.accounts, "recipient": by.username, "by": by}
+    audience = deliveries.fixed_audience(model, accounts=order.accounts)
+    reserve = {
+        "ledgers": order.accounts,
+        "recipient": by.username,
+        "by": by,
+        "audience": audience,
+    }
     if plan.training_price is not None:
         ledger.reserve(run_id=train_id, prices=[plan.training_price], **reserve)
     ledger.reserve(run_id=assess_id, prices=[plan.metrics_price], **reserve)

@@ -168,8 +168,9 @@ class Plan:
 class Quote:
     """A plan beside a ledger: what it takes of the cap and what is left after.
 
-    cap_of: the recipient whose cap this is; empty for the ledger's own. runs_that_fit:
-    how many runs like this one every cap admits now, at most 20 counted.
+    cap_of: the recipient whose cap this is; empty for the ledger's own. refused_for:
+    who would get the results too and whose cap does not hold them. runs_that_fit: how
+    many runs like this one every cap admits now, at most 20 counted.
     """
 
     plan: Plan
@@ -179,6 +180,7 @@ class Quote:
     uses: Decimal
     fits: bool
     runs_that_fit: int
+    refused_for: str = ""
 
     @property
     def left_after(self) -> Decimal:
@@ -276,14 +278,22 @@ def _why_all(accounts: Sequence[Ledger], *, holdout: float) -> str:
     )
 
 
-def quote(*, plan: Plan, accounts: Sequence[Ledger], recipient: str = "") -> Quote:
+def quote(
+    *,
+    plan: Plan,
+    accounts: Sequence[Ledger],
+    recipient: str = "",
+    audience: Sequence[str] = (),
+) -> Quote:
     """The plan beside the cap on which it weighs most.
 
-    recipient: for whom the run would be, whose own caps bind it too.
+    recipient: for whom the run would be, whose own caps bind it too. audience: who gets
+    the results too; of their caps it is told only that one does not hold the run.
     """
     prices = plan.prices
     tightest = ledgers.tightest(accounts, prices, recipient=recipient)
-    fitting = [runs_that_fit(one, prices, recipient=recipient) for one in accounts]
+    fitting = _runs(accounts, prices, recipient=recipient)
+    reached = {name: _runs(accounts, prices, recipient=name) for name in audience}
     return Quote(
         plan=plan,
         ledger=tightest.ledger,
@@ -291,11 +301,22 @@ def quote(*, plan: Plan, accounts: Sequence[Ledger], recipient: str = "") -> Quo
         balance=tightest.balance,
         uses=tightest.uses,
         fits=all(
-            ledgers.would_fit(account, prices, recipient=recipient)
+            ledgers.would_fit(account, prices, recipient=name)
             for account in accounts
+            for name in (recipient, *audience)
         ),
-        runs_that_fit=min(MOST_RUNS_COUNTED, *(runs or 0 for runs in fitting)),
+        runs_that_fit=min(MOST_RUNS_COUNTED, fitting, *reached.values()),
+        refused_for=next(
+            (name for name, runs in reached.items() if fitting and not runs), ""
+        ),
     )
+
+
+def _runs(
+    accounts: Sequence[Ledger], prices: Sequence[ledgers.Price], *, recipient: str
+) -> int:
+    """How many runs of these prices every ledger, and this recipient's caps, admit."""
+    return min(runs_that_fit(one, prices, recipient=recipient) or 0 for one in accounts)
 
 
 def metrics_price(

@@ -17,8 +17,9 @@ from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Version
 from privacyhub.engines.dp.model import TrainedModel
 from privacyhub.governance import audit, entries, ledger
+from privacyhub.governance.ledger import BudgetRefused
 from privacyhub.governance.models import Grant, Ledger
-from privacyhub.training import orders, plans
+from privacyhub.training import deliveries, orders, plans
 from privacyhub.training.artefacts import StoredModel
 from privacyhub.training.models import (
     Model,
@@ -125,7 +126,12 @@ def price_of_retrain(
     plan = plans.plan_for(
         recipe=RecipeSpec.from_dict(run.recipe.spec), accounts=accounts
     )
-    return plans.quote(plan=plan, accounts=accounts, recipient=recipient)
+    return plans.quote(
+        plan=plan,
+        accounts=accounts,
+        recipient=recipient,
+        audience=deliveries.audience_of(run.model),
+    )
 
 
 def _accounts(run: TrainingRun, version: Version | None) -> list[Ledger]:
@@ -183,7 +189,7 @@ def publish(
         loss_curve=losses if run.privacy == Privacy.NONE else [],
     )
     if run.privacy == Privacy.NONE:
-        _note_shared(version, recipients=_grantees(row), by=run.owner)
+        _note_shared(version, recipients=deliveries.grantees(row), by=run.owner)
     audit.record(
         actor=run.owner,
         action="model_version.publish",
@@ -212,7 +218,6 @@ def summary_of(model: TrainedModel, *, run: TrainingRun) -> dict[str, Any]:
     }
 
 
-@transaction.atomic
 def share(
     *,
     model: Model,
@@ -221,13 +226,27 @@ def share(
     by: Any,
     expires_at: datetime | None = None,
 ) -> Grant:
-    """Give a right on a model. Without privacy this is an uncovered release.
+    """Give a right on a model. What its runs were charged counts for the user.
 
-    Of the versions that are published later too: `publish` notes those.
+    Raises RecipientCapRefused, which is put on record, where the user's own cap does
+    not hold it; then nothing is given. Without privacy this is an uncovered release, of
+    the versions that are published later too: `publish` notes those.
     """
+    try:
+        return _share(model=model, user=user, right=right, by=by, expires_at=expires_at)
+    except BudgetRefused as refused:
+        ledger.record_refusal(refused=refused, by=by)
+        raise
+
+
+@transaction.atomic
+def _share(
+    *, model: Model, user: Any, right: str, by: Any, expires_at: datetime | None
+) -> Grant:
     datasets.require_manager(dataset=model.dataset, by=by)
     # A run that publishes holds these too: it sees the grant, or is seen here.
     entries.locked(Ledger.objects.filter(versions__dataset=model.dataset_id))
+    deliveries.deliver(model=model, user=user, by=by)
     bare = model.versions.filter(run__privacy=Privacy.NONE)
     for version in bare.order_by("number"):
         _note_shared(version, recipients=[user.username], by=by)
@@ -247,12 +266,6 @@ def _note_shared(version: ModelVersion, *, recipients: Iterable[str], by: Any) -
             note=f"{version} was trained without privacy and shared",
             run_id=version.run.job_id,
         )
-
-
-def _grantees(model: Model) -> list[str]:
-    """Who holds a right on the model, each once: users and groups by name."""
-    live = Grant.objects.live().filter(model=model).select_related("user", "group")
-    return sorted({one.user.username if one.user else str(one.group) for one in live})
 
 
 def may_see_exact(*, model_id: UUID, user: Any) -> bool:

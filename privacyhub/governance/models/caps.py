@@ -13,8 +13,8 @@ from privacyhub.governance.models.ledgers import Ledger
 class RecipientCap(models.Model):
     """The most of a ledger that may be spent for one recipient, beneath its cap.
 
-    Its running sums are those of the recipient's reservations alone, of the same form
-    as the ledger's. They are written under the ledger's row lock.
+    Its running sums are those of the reservations that reach the recipient, of the
+    same form as the ledger's. They are written under the ledger's row lock.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

@@ -121,6 +121,7 @@ class Reservation(models.Model):
     epsilon = models.CharField(max_length=40)  # printed, of the whole reservation
     at_delta = models.CharField(max_length=40)
     recipient = models.CharField(max_length=150)
+    audience = models.JSONField(default=list)  # others whom the results reach, sorted
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
@@ -137,6 +138,11 @@ class Reservation(models.Model):
         return f"{self.purpose} ({self.state})"
 
     @property
+    def reaches(self) -> list[str]:
+        """Each recipient under whose own cap it counts."""
+        return [self.recipient, *self.audience]
+
+    @property
     def is_open(self) -> bool:
         return self.state in {ReservationState.RESERVED, ReservationState.ACTIVE}
 
@@ -146,6 +152,7 @@ class EntryKind(models.TextChoices):
     CHARGE = "charge", "Charged"
     SETTLE = "settle", "Settled"
     RELEASE = "release", "Released"
+    SHARED = "shared", "Shared"
     REFUSED = "refused", "Refused"
     CAP = "cap", "Cap set"
     GAP = "gap", "Gap closed"
@@ -175,7 +182,7 @@ class LedgerEntry(models.Model):
     run_id = models.UUIDField(null=True)
     purpose = models.CharField(max_length=40, blank=True)
     event = models.JSONField(null=True)
-    vector = models.JSONField(default=list)  # what this line adds to the spent sum
+    vector = models.JSONField(default=list)  # added to the spent sum; see audiences
     delta = models.CharField(max_length=40, default="0")
     epsilon = models.CharField(max_length=40, blank=True)  # printed
     at_delta = models.CharField(max_length=40, blank=True)

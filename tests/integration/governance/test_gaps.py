@@ -182,6 +182,28 @@ def test_caps_of_recipients_and_the_flag_come_back_with_the_gap(
     assert told.holds, told.problems
 
 
+def test_what_was_shared_after_a_backup_comes_back_with_the_gap(
+    account: Ledger, steward: Any, analyst: Any, close_the_gap: Callable[[], None]
+) -> None:
+    ledger.set_recipient_cap(
+        ledger=account, recipient="analyst", epsilon_cap="0.9", by=steward
+    )
+    _run(account, steward, 2)
+    run = account.reservations.get().run_id
+    with _lost():
+        ledger.deliver(run_ids=[run], recipient="analyst", by=steward)
+        heads.export_ledger_head(account.pk)
+    own = account.recipient_caps.get()
+    assert not any(load(own.spent_train))
+    close_the_gap()
+    own.refresh_from_db()
+    assert load(own.spent_train) == load(own.spent_heldout) == rdp_vector(gaussian(2))
+    account.refresh_from_db()
+    assert load(account.spent_train) == rdp_vector(gaussian(2))
+    told = verify()
+    assert told.holds, told.problems
+
+
 def test_a_recipients_share_of_a_gap_is_hidden_from_other_owners(
     account: Ledger,
     steward: Any,

@@ -9,7 +9,7 @@ import pytest
 
 from privacyhub.accounts.roles import NotAllowed
 from privacyhub.engines.dp.rdp import fits, rdp_vector
-from privacyhub.governance import ledger
+from privacyhub.governance import ledger, statement
 from privacyhub.governance.models import CapRequest, Ledger, RecipientCap
 from privacyhub.governance.sums import load
 from privacyhub.governance.verification import verify
@@ -126,6 +126,66 @@ def test_a_cap_set_later_counts_what_was_spent_before(
     )
     assert load(cap.spent_train) == rdp_vector(gaussian(2))
     assert load(cap.reserved_train) == rdp_vector(gaussian(4))
+
+
+def test_what_others_get_too_counts_for_each_and_once_for_the_ledger(
+    capped: RecipientCap, account: Ledger, steward: Any
+) -> None:
+    run = uuid.uuid4()
+    more = {"recipient": "steward", "by": steward, "audience": ["analyst", "steward"]}
+    ledger.reserve(ledgers=[account], run_id=run, prices=[price(4)], **more)
+    ledger.charge(run_id=run, purpose="training", event=gaussian(3))
+    late = ledger.set_recipient_cap(
+        ledger=account, recipient="steward", epsilon_cap="0.5", by=steward
+    )
+    account.refresh_from_db()
+    capped.refresh_from_db()
+    for holder in (account, capped, late):
+        assert load(holder.spent_train) == rdp_vector(gaussian(3))
+        assert load(holder.reserved_train) == rdp_vector(gaussian(1))
+    ledger.settle(run_id=run)
+    capped.refresh_from_db()
+    assert not any(load(capped.reserved_train))
+    assert verify().holds
+
+
+def test_audience_whose_cap_has_no_room_refuses_the_reservation(
+    capped: RecipientCap, account: Ledger, steward: Any
+) -> None:
+    own = _most(account, "analyst")
+    more = {"recipient": "steward", "by": steward, "audience": ["analyst"]}
+    with pytest.raises(ledger.RecipientCapRefused, match="The cap for analyst"):
+        ledger.reserve(
+            ledgers=[account], run_id=uuid.uuid4(), prices=[price(own + 1)], **more
+        )
+    ledger.reserve(ledgers=[account], run_id=uuid.uuid4(), prices=[price(own)], **more)
+    assert verify().holds
+
+
+def test_cap_of_the_audience_that_was_lowered_holds_at_the_charge(
+    capped: RecipientCap, account: Ledger, steward: Any
+) -> None:
+    run, own = uuid.uuid4(), _most(account, "analyst")
+    more = {"recipient": "steward", "by": steward, "audience": ["analyst"]}
+    ledger.reserve(ledgers=[account], run_id=run, prices=[price(own)], **more)
+    ledger.set_recipient_cap(
+        ledger=account, recipient="analyst", epsilon_cap="0.1", by=steward
+    )
+    with pytest.raises(ledger.LedgerError, match="cap for analyst .* was lowered"):
+        ledger.charge(run_id=run, purpose="training", event=gaussian(own))
+
+
+def test_numbers_of_a_cap_are_not_told_to_owners_of_other_rows(
+    capped: RecipientCap,
+    account: Ledger,
+    steward: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(statement, "has_other_owners", lambda *_: True)
+    run = _reserve(account, steward, _most(account, "steward"), to="steward")
+    with pytest.raises(ledger.RecipientCapRefused) as refused:
+        ledger.deliver(run_ids=[run], recipient="analyst", by=steward)
+    assert str(refused.value).endswith("does not fit into what is left.")
 
 
 def test_a_higher_cap_needs_a_second_person(
