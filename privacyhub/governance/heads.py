@@ -174,9 +174,9 @@ def _at(moment: datetime | None) -> str:
 # What was said before
 
 
-def exported_trail() -> Iterator[Any]:
+def exported_trail(place: Path) -> Iterator[Any]:
     """Every exported head of the trail, oldest first; what cannot be read is None."""
-    yield from map(_parsed, head_files.lines(folder() / TRAIL))
+    yield from map(_parsed, head_files.whole_lines(place / TRAIL))
 
 
 def last_of_trail(place: Path | None = None) -> dict[str, Any] | None:
@@ -193,16 +193,15 @@ def last_of_ledger(pk: Any, place: Path | None = None) -> dict[str, Any] | None:
     return _statement_in(_ledger_file(place or folder(), pk))
 
 
-def last_of_ledgers() -> Iterator[dict[str, Any]]:
+def last_of_ledgers(place: Path | None = None) -> Iterator[dict[str, Any]]:
     """The statement of each ledger's exported head."""
-    for path in sorted(folder().glob("ledger-*.json")):
+    for path in sorted((place or folder()).glob("ledger-*.json")):
         if statement := _statement_in(path):
             yield statement
 
 
-def unreadable() -> list[str]:
+def unreadable(place: Path) -> list[str]:
     """Names of files that hold no head of ours, or were put aside for that."""
-    place = folder()
     broken = [
         path for path in place.glob("ledger-*.json") if _statement_in(path) is None
     ]
