@@ -88,6 +88,8 @@ def _verified(exported: _Exported) -> Verification:
     for row in rows:
         problems += ledger_checks.problems_of(row)
     problems += _check_ledger_heads(exported)
+    if known is not None:
+        problems += _check_gone(rows, known)
     return Verification(
         lines=head.sequence,
         head=head.hash,
@@ -157,6 +159,17 @@ def _are_gone(head: AuditHead) -> bool:
 def _is_foreign(signed: Any, head: AuditHead) -> bool:
     told = signed["statement"]
     return told.get("kind") != "audit" or told.get("hub") != str(head.hub)
+
+
+def _check_gone(rows: Sequence[Ledger], head: AuditHead) -> list[str]:
+    """Ledgers whose exported head is in the folder no more."""
+    names = {str(row.pk): row.name for row in rows}
+    return [
+        f"The exported heads of the ledger “{names[told['ledger']]}” are gone from "
+        "their folder."
+        for told in heads.gone(rows, head)
+        if told["ledger"]
+    ]
 
 
 def _check_ledger_heads(exported: _Exported) -> list[str]:
