@@ -19,11 +19,16 @@ from privacyhub.governance.models import LedgerGap
 
 
 class GapSerializer(serializers.Serializer[Any]):
-    """`open` tells whether ledgers are held; `acknowledged_by` is the first person."""
+    """`open` tells whether ledgers are held; `acknowledged_by` is the first person.
+
+    `heads_gone`: exported heads are missing from their folder, so that the numbers of
+    lost lines may be too low. Copy the folder of heads back, or acknowledge.
+    """
 
     open = serializers.BooleanField()
     lines = serializers.IntegerField()
     audit_lines = serializers.IntegerField()
+    heads_gone = serializers.BooleanField()
     acknowledged_by = serializers.CharField(allow_null=True)
 
 
@@ -56,6 +61,7 @@ class GapState(APIView):
             "open": gap is not None,
             "lines": gap.lines if gap else 0,
             "audit_lines": gap.audit_lines if gap else 0,
+            "heads_gone": gap is not None and gap.heads_are_gone,
             "acknowledged_by": first.first_by.username if gap and first else None,
         }
         return Response(told)

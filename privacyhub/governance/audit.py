@@ -23,6 +23,7 @@ from privacyhub.accounts.roles import NotAllowed, Permission
 from privacyhub.engines.tables import escape_cell
 from privacyhub.governance import heads
 from privacyhub.governance.models import AuditEvent, AuditHead
+from privacyhub.governance.snapshots import snapshot
 
 CSV_COLUMNS = (
     "sequence",
@@ -158,6 +159,11 @@ def _chain(previous: str, canonical: str) -> str:
 
 def first_bad_row() -> int | None:
     """The sequence number of the first line that does not fit; None if all do."""
+    with snapshot():  # lines and head of one moment
+        return _first_bad_row()
+
+
+def _first_bad_row() -> int | None:
     expected, previous = 1, "0" * 64
     try:
         for event in AuditEvent.objects.order_by("sequence").iterator(chunk_size=2000):

@@ -3,6 +3,9 @@
 A hub whose database does not reach a head that it once exported has forgotten charges.
 Until two people, one of them an auditor, say that they know, no ledger reserves or
 charges. What the lost lines had spent is told by the heads, and is charged again then.
+
+Where heads were exported and are gone from their folder, as after a move to a new disk
+without it, the gap is of unknown size, and the same two people must say so.
 """
 
 from __future__ import annotations
@@ -18,8 +21,14 @@ from django.utils.dateparse import parse_datetime
 
 from privacyhub.accounts.roles import NotAllowed, Permission
 from privacyhub.governance import audit, heads, losses
-from privacyhub.governance.entries import locked
-from privacyhub.governance.models import AuditEvent, Ledger, LedgerEntry, LedgerGap
+from privacyhub.governance.entries import append, locked
+from privacyhub.governance.models import (
+    AuditEvent,
+    EntryKind,
+    Ledger,
+    LedgerEntry,
+    LedgerGap,
+)
 from privacyhub.governance.sums import LedgerError
 
 SHORTEST_REASON = 10
@@ -31,6 +40,11 @@ class Gap:
     its chain that is older than the head."""
 
     heads: tuple[dict[str, Any], ...]
+
+    @property
+    def heads_are_gone(self) -> bool:
+        """Whether heads are missing themselves: what is lost cannot be told then."""
+        return any(head["kind"] == heads.GONE for head in self.heads)
 
     @property
     def lines(self) -> int:
@@ -51,36 +65,54 @@ def find(rows: Iterable[Ledger] | None = None) -> Gap | None:
 
     `rows`: look at the trail and these ledgers alone.
     """
-    place = heads.folder()
+    head = heads.hub()
+    place = heads.folder(head)
     trail = heads.last_of_trail(place)
     if rows is None:
-        return _gap([trail, *heads.last_of_ledgers()])
-    return _gap([trail, *(heads.last_of_ledger(row.pk, place) for row in rows)])
+        exported = Ledger.objects.exclude(head_exported_at=None)
+        said = [trail, *heads.last_of_ledgers(place)]
+        return _gap(said, gone=heads.gone(exported, head))
+    known = list(rows)
+    said = [trail, *(heads.last_of_ledger(row.pk, place) for row in known)]
+    return _gap(said, gone=heads.gone(known, head))
 
 
 def require_none(rows: Iterable[Ledger], *, trail: bool = True) -> None:
-    """Refuse while a head of these ledgers, or of the trail, is not reached."""
-    place = heads.folder()
-    said = [heads.last_of_ledger(row.pk, place) for row in rows]
+    """Refuse while a head of these ledgers, or of the trail, is not reached or gone.
+
+    trail: whether its last head must be reached; that it has one is asked in any case.
+    """
+    head = heads.hub()
+    place = heads.folder(head)
+    known = list(rows)
+    said = [heads.last_of_ledger(row.pk, place) for row in known]
     if trail:
         said.append(heads.last_of_trail(place))
-    gap = _gap(said)
+    gap = _gap(said, gone=heads.gone(known, head))
     if gap is None:
         return
     raise LedgerError(
-        f"{_in_words(gap)}: an older backup was restored. Nothing is reserved or "
-        "charged until two people have acknowledged the gap."
+        f"{_in_words(gap)}. Nothing is reserved or charged until two people have "
+        "acknowledged the gap."
     )
 
 
 def _in_words(gap: Gap) -> str:
+    if gap.heads_are_gone:
+        return (
+            "The exported heads are gone from their folder, so that nobody can tell "
+            "whether lines were lost: copy the folder of heads back"
+        )
+    restored = "its exported head: an older backup was restored"
     if gap.lines:
         plural = "" if gap.lines == 1 else "s"
-        return f"The ledger is {gap.lines:,} line{plural} behind its exported head"
-    return f"The audit trail is {gap.audit_lines:,} lines behind its exported head"
+        return f"The ledger is {gap.lines:,} line{plural} behind {restored}"
+    return f"The audit trail is {gap.audit_lines:,} lines behind {restored}"
 
 
-def _gap(said: Iterable[dict[str, Any] | None]) -> Gap | None:
+def _gap(
+    said: Iterable[dict[str, Any] | None], *, gone: Iterable[dict[str, Any]]
+) -> Gap | None:
     known = [statement for statement in said if statement is not None]
     held = heads.reached(known)
     missed = [
@@ -88,6 +120,7 @@ def _gap(said: Iterable[dict[str, Any] | None]) -> Gap | None:
         for statement in known
         if statement["hash"] not in held and not heads.is_acknowledged(statement)
     ]
+    missed += gone
     return Gap(tuple(missed)) if missed else None
 
 
@@ -171,6 +204,10 @@ def _close(row: LedgerGap, rows: list[Ledger], *, by: Any, reason: str) -> Ledge
     found = [ledger for ledger in rows if str(ledger.pk) in said]
     for ledger in found:
         _charge_lost(ledger, said[str(ledger.pk)], row, by=by)
+    gone = {head["ledger"] for head in row.heads if head["kind"] == heads.GONE}
+    for ledger in rows:
+        if str(ledger.pk) in gone:
+            _note_unknown(ledger, row, by=by)
     audit.record(
         actor=by,
         action="ledger.close_gap",
@@ -180,10 +217,20 @@ def _close(row: LedgerGap, rows: list[Ledger], *, by: Any, reason: str) -> Ledge
         acknowledged_first_by=row.first_by.username,
         reason=reason,
         ledgers=[str(ledger.pk) for ledger in found],
+        heads_gone=bool(gone),
         ledgers_gone=sorted(said.keys() - {str(ledger.pk) for ledger in found}),
     )
-    transaction.on_commit(heads.export_audit_head, robust=True)
+    transaction.on_commit(heads.export_all, robust=True)
     return row
+
+
+def _note_unknown(ledger: Ledger, row: LedgerGap, *, by: Any) -> None:
+    """The ledger goes on from what it holds, and says that it may tell too little."""
+    note = (
+        "The exported head was gone: what lines after these had spent is not known. "
+        f"Acknowledged by {row.first_by.username} and {by.username}"
+    )[:300]
+    append(ledger, EntryKind.GAP, by=by, note=note)
 
 
 def _charge_lost(

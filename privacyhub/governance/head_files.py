@@ -18,6 +18,7 @@ from typing import Any
 
 WAITS = 2.0  # seconds, for a writer before this one
 POLL = 0.01
+_LOOKS = 10  # at a line without its end
 
 
 def canonical(statement: Any) -> bytes:
@@ -34,6 +35,19 @@ def lines(path: Path, *, most_bytes: int = 0) -> list[bytes]:
             return stream.read().splitlines()
     except OSError:  # not there, or not to be reached: `verify` tells
         return []
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """A file's lines. One that is being written is waited for; one cut is given cut."""
+    for _ in range(_LOOKS):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return []
+        if not content or content.endswith(b"\n"):
+            break
+        time.sleep(POLL)
+    return content.splitlines()
 
 
 @contextmanager

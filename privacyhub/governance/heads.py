@@ -54,6 +54,8 @@ DECLARED = (
 )
 """Fields of a ledger that its head repeats."""
 TRAIL = "audit.jsonl"
+GONE = "gone"
+"""The kind of what stands for an exported head that is in the folder no more."""
 _AT_ONCE = 100  # heads of ledgers a query looks for
 _TAIL = 16_384  # bytes; a head has some 400
 
@@ -174,9 +176,9 @@ def _at(moment: datetime | None) -> str:
 # What was said before
 
 
-def exported_trail() -> Iterator[Any]:
+def exported_trail(place: Path) -> Iterator[Any]:
     """Every exported head of the trail, oldest first; what cannot be read is None."""
-    yield from map(_parsed, head_files.lines(folder() / TRAIL))
+    yield from map(_parsed, head_files.whole_lines(place / TRAIL))
 
 
 def last_of_trail(place: Path | None = None) -> dict[str, Any] | None:
@@ -193,16 +195,15 @@ def last_of_ledger(pk: Any, place: Path | None = None) -> dict[str, Any] | None:
     return _statement_in(_ledger_file(place or folder(), pk))
 
 
-def last_of_ledgers() -> Iterator[dict[str, Any]]:
+def last_of_ledgers(place: Path | None = None) -> Iterator[dict[str, Any]]:
     """The statement of each ledger's exported head."""
-    for path in sorted(folder().glob("ledger-*.json")):
+    for path in sorted((place or folder()).glob("ledger-*.json")):
         if statement := _statement_in(path):
             yield statement
 
 
-def unreadable() -> list[str]:
+def unreadable(place: Path) -> list[str]:
     """Names of files that hold no head of ours, or were put aside for that."""
-    place = folder()
     broken = [
         path for path in place.glob("ledger-*.json") if _statement_in(path) is None
     ]
@@ -296,20 +297,51 @@ def is_acknowledged(statement: dict[str, Any]) -> bool:
     return False
 
 
+def gone(rows: Iterable[Ledger], head: AuditHead | None = None) -> list[dict[str, Any]]:
+    """What stands for heads that were exported and of which the folder holds none.
+
+    Of the trail and of these ledgers, as far as no two people have acknowledged it.
+    `at`, when a head was first or last exported, tells one loss from another.
+    """
+    known = head or hub()
+    place = folder(known)
+    missed = []
+    if known.exported_sequence and last_of_trail(place) is None:
+        missed.append(_gone(known.exported_at, sequence=known.exported_sequence))
+    for row in rows:
+        if row.head_exported_at and last_of_ledger(row.pk, place) is None:
+            missed.append(_gone(row.head_exported_at, ledger=str(row.pk)))
+    if not missed:
+        return []
+    closed = LedgerGap.objects.exclude(second_at=None).values_list("heads", flat=True)
+    acknowledged = {one["hash"] for said in closed for one in said}
+    return [one for one in missed if one["hash"] not in acknowledged]
+
+
+def _gone(
+    at: datetime | None, *, ledger: str = "", sequence: int = 0
+) -> dict[str, Any]:
+    told = {"kind": GONE, "ledger": ledger, "sequence": sequence, "kept": 0}
+    return told | {"at": _at(at), "hash": f"{GONE} {ledger} {sequence} {_at(at)}"}
+
+
 # Exporting
 
 
 def export_audit_head() -> Signed:
     """Append the trail's head to what was exported. Raises OSError.
 
-    Nothing is added where the last exported head is not in the trail: it must not be
-    hidden by a later one.
+    Nothing is added where the last exported head is not in the trail, or there is none
+    of those that were exported: it must not be hidden by a later one.
     """
     place = folder()
     with head_files.alone(place):
         head = hub()
         signed = sign(_of_trail(head))
-        told = last_of_trail()
+        told = last_of_trail(place)
+        if told is None and gone((), head):
+            logger.error("the exported heads are gone from %s", place)
+            return signed
         if told is not None:
             if (told["sequence"], told["hash"]) == (head.sequence, head.hash):
                 return signed
@@ -371,8 +403,11 @@ def export_ledger_head(pk: UUID) -> None:
         last = LedgerEntry.objects.filter(ledger=pk).order_by("-number").first()
         if last is None:
             return
-        path = _ledger_file(place, pk)
+        row, path = Ledger.objects.get(pk=pk), _ledger_file(place, pk)
         told = _statement_in(path)
+        if told is None and gone([row]):
+            logger.error("the exported head of ledger %s is gone", pk)
+            return
         if told is None and path.exists():
             path.rename(path.with_suffix(f".{last.number}.unreadable"))
         elif told is not None:
@@ -381,6 +416,6 @@ def export_ledger_head(pk: UUID) -> None:
             if not is_reached(told) and not is_acknowledged(told):
                 logger.error("the exported head of ledger %s is not in it", pk)
                 return
-        head_files.replace(
-            path, sign(_of_ledger(Ledger.objects.get(pk=pk), last, hub()))
-        )
+        head_files.replace(path, sign(_of_ledger(row, last, hub())))
+    if told is None or row.head_exported_at is None:
+        Ledger.objects.filter(pk=pk).update(head_exported_at=timezone.now())

@@ -11,7 +11,7 @@ from django.urls import URLPattern, path
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods
 
-from privacyhub.governance import gaps
+from privacyhub.governance import gaps, heads
 from privacyhub.governance.models import LedgerGap
 from privacyhub.web.flash import explained
 
@@ -48,6 +48,7 @@ def ledger_gap(request: HttpRequest) -> HttpResponse:
         "closed": LedgerGap.objects.exclude(second_at=None).select_related(
             "first_by", "second_by"
         ),
+        "folder": heads.folder(),
         "form": form,
     }
     return render(

@@ -66,6 +66,7 @@ class Ledger(models.Model):
     fingerprint = models.CharField(max_length=64, unique=True)
     uncovered_release_at = models.DateTimeField(null=True)
     fixed_at = models.DateTimeField(null=True)  # by the first reservation
+    head_exported_at = models.DateTimeField(null=True)  # when its file was first there
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = LedgerQuerySet.as_manager()

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 
 from jobs import services as jobs
 from privacyhub.accounts.roles import NotAllowed
@@ -354,6 +354,30 @@ def test_unsigned_report_cannot_be_rewritten(model_version: Any, steward: Any) -
     report = reports.create(by=steward, model_version=model_version)
     with pytest.raises(DatabaseError), transaction.atomic():
         Report.objects.filter(pk=report.pk).update(content={"sections": []})
+
+
+@pytest.mark.parametrize("key", ["id", "rowid"])
+def test_no_report_takes_the_place_of_another(
+    model_version: Any, steward: Any, key: str
+) -> None:
+    if connection.vendor != "sqlite":
+        return  # only SQLite replaces
+    reports.create(by=steward, model_version=model_version)
+    columns = [field.column for field in Report._meta.local_fields]
+    values = ["hex(randomblob(16))" if name == "id" else name for name in columns]
+    if key == "id":
+        values = columns
+    else:
+        columns, values = [*columns, key], [*values, key]
+    with (
+        pytest.raises(DatabaseError, match="never changed"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(
+            f"INSERT OR REPLACE INTO assessment_report ({', '.join(columns)}) "  # noqa: S608
+            f"SELECT {', '.join(values)} FROM assessment_report"
+        )
 
 
 def test_sharing_gives_the_report_alone(

@@ -25,6 +25,10 @@ from privacyhub.governance import audit, ledger  # noqa: E402
 from privacyhub.governance.models import AuditEvent, Reservation  # noqa: E402
 from privacyhub.governance.verification import verify  # noqa: E402
 
+from .busy import (  # noqa: E402
+    is_written_during_a_snapshot,
+    problems_seen_in_use,
+)
 from .conftest import price, tenth_cap  # noqa: E402
 
 
@@ -74,6 +78,14 @@ def _claims_won(by: User) -> int:
     return len([one for one in claimed if one])
 
 
+def _problems_in_use(by: User) -> list[str]:
+    row = ledger.open_ledger(name="in use", fingerprint=uuid.uuid4().hex)
+    row = ledger.declare(
+        ledger=row, by=by, declared_units=600, epsilon_cap="1", delta_cap="1e-5"
+    )
+    return problems_seen_in_use(row, by)
+
+
 def main(var: Path) -> dict[str, Any]:
     call_command("migrate", verbosity=0)
     assert connection.vendor == "sqlite"
@@ -88,6 +100,8 @@ def main(var: Path) -> dict[str, Any]:
     lines = AuditEvent.objects.order_by("sequence").values_list("sequence", flat=True)
     told["in_one_chain"] = list(lines) == list(range(1, before + 51))
     told["claimed"] = _claims_won(steward)
+    told["problems_in_use"] = _problems_in_use(steward)
+    told["written_during_a_snapshot"] = is_written_during_a_snapshot(steward)
     told["problems"] = list(verify().problems)
     return told
 

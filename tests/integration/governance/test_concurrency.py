@@ -22,6 +22,7 @@ from privacyhub.governance import audit, ledger
 from privacyhub.governance.models import AuditEvent, Ledger, Reservation
 from privacyhub.governance.verification import verify
 
+from .busy import is_written_during_a_snapshot, problems_seen_in_use
 from .conftest import gaussian, price, tenth_cap
 
 pytestmark = [pytest.mark.service, pytest.mark.django_db(transaction=True)]
@@ -101,6 +102,15 @@ def test_audit_of_50_writers_is_one_chain(steward: Any) -> None:
     assert told.holds, told.problems
     numbers = AuditEvent.objects.order_by("sequence").values_list("sequence", flat=True)
     assert list(numbers) == list(range(1, 201))
+
+
+def test_a_hub_in_use_is_verified_without_a_false_problem(steward: Any) -> None:
+    row = ledger.open_ledger(name="in use", fingerprint=uuid.uuid4().hex)
+    row = ledger.declare(
+        ledger=row, by=steward, declared_units=600, epsilon_cap="1", delta_cap="1e-5"
+    )
+    assert problems_seen_in_use(row, steward) == []
+    assert is_written_during_a_snapshot(steward)
 
 
 def test_uploads_of_much_the_same_rows_at_once_share_a_ledger(

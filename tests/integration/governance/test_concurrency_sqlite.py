@@ -14,5 +14,7 @@ def test_many_threads_at_one_file(tmp_path: Path) -> None:
         "held": 10,
         "in_one_chain": True,
         "claimed": 1,
+        "problems_in_use": [],
+        "written_during_a_snapshot": True,
         "problems": [],
     }

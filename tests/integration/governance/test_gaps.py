@@ -6,9 +6,11 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from privacyhub.accounts.roles import NotAllowed
@@ -25,7 +27,7 @@ from privacyhub.governance.models import (
 from privacyhub.governance.sums import load
 from privacyhub.governance.verification import verify
 
-from .conftest import gaussian, price
+from .conftest import gaussian, price, reserve
 
 
 def _run(account: Ledger, by: Any, count: int, *, part: Part = Part.ALL) -> None:
@@ -321,6 +323,8 @@ def test_another_database_in_the_same_place_has_no_gap(
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE governance_audithead SET hub = %s", [uuid.uuid4().hex])
+    AuditHead.objects.update(exported_sequence=0, exported_at=None)
+    Ledger.objects.update(head_exported_at=None)
     assert AuditHead.objects.count() == 1
     assert gaps.find() is None
 
@@ -350,3 +354,116 @@ def test_the_gap_on_its_page_and_over_rest(
     assert api.post("/api/v1/ledger-gap/acknowledge/", said).status_code == 409
     assert b"Gaps that were closed" in client.get("/ledgers/gap/").content
     assert api.get("/api/v1/ledger-gap/").json()["open"] is False
+
+
+SAID = {"reason": "The old disk broke, and the heads with it."}
+
+
+@pytest.fixture
+def moved(account: Ledger, steward: Any) -> Ledger:
+    """A hub that exported heads, on a new disk without the folder of them."""
+    _run(account, steward, 2)
+    shutil.rmtree(heads.folder())
+    account.refresh_from_db()
+    return account
+
+
+def test_a_hub_without_its_heads_does_nothing_until_two_people_know(
+    moved: Ledger, steward: Any, close_the_gap: Callable[[], None]
+) -> None:
+    gap = gaps.find()
+    assert gap is not None
+    assert gap.heads_are_gone
+    for _ in range(2):
+        with pytest.raises(ledger.LedgerError, match="heads are gone"):
+            _run(moved, steward, 1)
+        heads.export_all()
+        assert not list(heads.folder().glob("*.json*"))
+    with pytest.raises(CommandError, match="Nothing was written"):
+        call_command("export_audit_head")
+    close_the_gap()
+    assert gaps.find() is None
+    heads.export_all()  # as the commit does
+    _run(moved, steward, 1)
+    told = verify()
+    assert told.holds, told.problems
+    assert moved.entries.get(kind=EntryKind.GAP).vector == []
+
+
+def test_heads_that_are_copied_back_close_the_gap_by_themselves(
+    account: Ledger, steward: Any, tmp_path: Path
+) -> None:
+    _run(account, steward, 2)
+    heads.folder().rename(tmp_path / "old disk")
+    assert gaps.find() is not None
+    shutil.copytree(tmp_path / "old disk", heads.folder(), dirs_exist_ok=True)
+    assert gaps.find() is None
+    _run(account, steward, 1)
+    assert verify().holds
+
+
+def test_a_word_for_heads_that_are_gone_counts_for_one_loss(
+    moved: Ledger, steward: Any, close_the_gap: Callable[[], None]
+) -> None:
+    close_the_gap()
+    heads.export_all()
+    _run(moved, steward, 1)
+    shutil.rmtree(heads.folder())
+    moved.refresh_from_db()
+    with pytest.raises(ledger.LedgerError, match="heads are gone"):
+        _run(moved, steward, 1)
+
+
+def test_a_charge_is_refused_where_the_heads_are_gone(
+    account: Ledger, steward: Any
+) -> None:
+    run = uuid.uuid4()
+    reserve(account, steward, run, price(5))
+    heads.export_all()
+    (heads.folder() / heads.TRAIL).unlink()
+    with pytest.raises(ledger.LedgerError, match="heads are gone"):
+        ledger.charge(run_id=run, purpose="training", event=gaussian(1))
+    ledger.settle(run_id=run)  # to end is always allowed
+
+
+@pytest.mark.parametrize("content", [None, "{}"])
+def test_one_ledgers_head_that_is_gone_is_told_and_not_made_anew(
+    account: Ledger,
+    steward: Any,
+    close_the_gap: Callable[[], None],
+    content: str | None,
+) -> None:
+    _run(account, steward, 2)
+    (path,) = heads.folder().glob("ledger-*.json")
+    path.unlink() if content is None else path.write_text(content)
+    ledger.note_steward_read(ledgers=[account], by=steward, purpose="preview")
+    heads.export_all()
+    assert (path.read_text() if path.exists() else None) == content
+    assert "gone from their folder" in " ".join(verify().problems)
+    with pytest.raises(ledger.LedgerError, match="heads are gone"):
+        _run(account, steward, 1)
+    close_the_gap()
+    heads.export_all()
+    assert heads.last_of_ledger(account.pk) is not None
+    _run(account, steward, 1)
+
+
+def test_what_to_do_without_the_heads_is_on_the_page_and_over_rest(
+    moved: Ledger, steward: Any, auditor: Any, client_for: Any, api_for: Any
+) -> None:
+    client = client_for(steward)
+    told = "The exported heads of this hub are gone."
+    assert told in client.get("/ledgers/").content.decode()
+    page = client.get("/ledgers/gap/").content.decode()
+    assert told in page
+    assert f"copy the folder of heads back to <code>{heads.folder()}</code>" in page
+    assert "two people acknowledge it below" in page
+    assert client.post("/ledgers/gap/", SAID).status_code == 302
+    api = api_for(auditor)
+    state = api.get("/api/v1/ledger-gap/").json()
+    assert (state["open"], state["heads_gone"]) == (True, True)
+    closed = api.post("/api/v1/ledger-gap/acknowledge/", SAID)
+    assert closed.json()["second_by"] == "auditor"
+    assert api.get("/api/v1/ledger-gap/").json()["heads_gone"] is False
+    detail = AuditEvent.objects.get(action="ledger.close_gap").detail
+    assert detail["heads_gone"] is True

@@ -17,8 +17,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if gaps.find() is not None:
             raise CommandError(
-                "The database does not reach the heads that were exported. Nothing "
-                "was written over them."
+                "The database does not reach the heads that were exported, or they are "
+                "gone from their folder. Nothing was written over them."
             )
         try:
             signed = heads.export_audit_head()

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from privacyhub.governance import backups
+from privacyhub.governance import backups, heads
 from privacyhub.governance.databases import BackupError
 
 
@@ -32,7 +32,15 @@ class Command(BaseCommand):
             f"{done.keys_destroyed} keys that were destroyed since stay so. Revoke "
             "again what else was revoked since: tokens, grants, users."
         )
-        if done.gap is not None:
+        if done.gap is not None and done.gap.heads_are_gone:
+            self.stdout.write(
+                "The exported heads of this hub are not in their folder, so nobody can "
+                f"tell whether the backup is the newest. Copy {heads.folder()} back "
+                "from where the hub ran. Until then, or until two people have "
+                "acknowledged on the page Ledger or over REST that the heads are lost, "
+                "no ledger reserves or charges."
+            )
+        elif done.gap is not None:
             self.stdout.write(
                 f"The backup is older than the exported heads: {done.gap.lines} lines "
                 f"of ledgers and {done.gap.audit_lines} of the audit trail are gone. "
