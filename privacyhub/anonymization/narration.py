@@ -104,6 +104,8 @@ def _how_found(outcome: Outcome) -> list[str]:
         ]
     if outcome["optimal"]:
         return [space, "This is the one of least loss that meets the models: proved."]
+    if outcome["gap"] is None:
+        return [space, "How far it is from the best was not kept."]
     return [
         f"Of {size:,} possible transformations, {computed} before the time was up.",
         "This is the best so far; a better one could lose at most "

@@ -21,7 +21,7 @@ from . import aggregation, lattice, risk
 from .checks import Check, Checker, Node
 from .errors import AnonymizeError, AnonymizeTimeout
 from .hierarchies import Hierarchy
-from .metrics import Metric
+from .metrics import Metric, relative_gap
 from .metrics_columns import ColumnScorer, Loss
 from .models import Model
 from .recoding import recode, suppressed_rows
@@ -68,6 +68,12 @@ class Result:
     @property
     def checked(self) -> int:
         return len(self.nodes)
+
+    @property
+    def key(self) -> tuple[float, ...]:
+        """What `score` is compared by; more than one figure where costs are ranked."""
+        assert self.check.score is not None  # noqa: S101 - only such are results
+        return self.check.score.key
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -183,7 +189,7 @@ class Result:
         assert check.score is not None  # noqa: S101 - it holds
         score = check.score.value
         lower = self.score * (1 - self.gap)
-        same = self.optimal and score <= self.score
+        same = self.optimal and check.score.no_worse(self.key)
         return replace(
             self,
             levels=dict(zip(self.levels, chosen, strict=True)),
@@ -383,10 +389,3 @@ def _result(*, request: Request, checker: Checker, outcome: Outcome) -> Result:
         check=best,
         checker=checker,
     )
-
-
-def relative_gap(*, score: float, lower: float) -> float:
-    """(score - lower) / score, from 0 to 1."""
-    if not score > 0 or not np.isfinite(lower):
-        return 0.0 if score <= 0 else 1.0
-    return float(min(max((score - lower) / score, 0.0), 1.0))
