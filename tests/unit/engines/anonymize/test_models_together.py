@@ -58,6 +58,33 @@ def test_a_class_without_anyone_of_the_subset_closes_nothing() -> None:
     assert result.suppressed == 0
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        an.DistinctLDiversity("s", 2),
+        an.EntropyLDiversity("s", 2),
+        an.EntropyLDiversity("s", 2, "grassberger"),
+        an.RecursiveCLDiversity("s", 3, 2),
+        an.KMap(2, 1_000),
+        an.Profitability(10, 300, 4, 2, no_attack=True),
+    ],
+)
+def test_models_that_imply_a_least_class_take_an_empty_one(model: an.Model) -> None:
+    """The same without k-anonymity: each of these models asks for rows too, as in ARX.
+
+    Of presence alone the class without anybody is asked, and it closes level 0.
+    """
+    values = ["a"] * 10 + ["b"] * 90
+    frame = pl.DataFrame({"q": values, "s": ["x", "y"] * 50})
+    presence = an.DeltaPresence(0.1, 0.6, subset=[True] * 6 + [False] * 94)
+    asked: dict[str, Any] = {"quasi_identifiers": {"q": one_column(values)}}
+    result = an.anonymize(frame, models=[model, presence], **asked)
+    assert result.levels == {"q": 0}
+    assert result.suppressed == 0
+    with pytest.raises(an.AnonymizeError, match="No transformation"):
+        an.anonymize(frame, models=[presence], **asked)
+
+
 def test_a_node_that_is_ruled_out_tells_how_many_rows_would_go() -> None:
     values = [str(n) for n in range(40)]
     result = an.anonymize(
