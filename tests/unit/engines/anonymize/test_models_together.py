@@ -123,6 +123,26 @@ def test_an_order_must_name_each_value_but_not_what_is_missing() -> None:
         an.anonymize(frame, models=[model], **asked)
 
 
+def test_levels_that_are_fixed_know_no_limit_and_are_not_chosen_by_the_data() -> None:
+    values = ["a"] * 90 + [str(n) for n in range(10)]
+    drawn = an.EpsilonDeltaDP(1.0, 1e-3, {"q": 0}, sample=[True] * 100)
+    asked: dict[str, Any] = {
+        "quasi_identifiers": {"q": one_column(values)},
+        "models": [drawn],
+        "suppression_limit": 0.02,
+    }
+    frame = pl.DataFrame({"q": values})
+    for result in (
+        an.anonymize(frame, **asked),
+        an.transform(frame, levels={"q": 0}, **asked),
+    ):
+        told = an.explain(result)
+        assert (told.suppressed, told.limit) == (10, 100)
+        assert result.apply({"q": 0}).suppressed == 10
+        with pytest.raises(an.AnonymizeError, match="fix other levels"):
+            result.apply({"q": 1})
+
+
 @pytest.mark.parametrize("epsilon", [8.0, 12.0, 40.0])
 def test_an_epsilon_whose_k_would_take_hours_is_refused(epsilon: float) -> None:
     with pytest.raises(an.AnonymizeError, match="smaller"):
