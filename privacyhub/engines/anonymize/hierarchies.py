@@ -230,7 +230,7 @@ class Hierarchy:
     @classmethod
     def suppress(cls, values: Iterable[object]) -> Hierarchy:
         """Two levels: the value and the root."""
-        return cls.from_rows(builders.suppress(builders.distinct(values)))
+        return cls.from_rows(builders.suppress(_distinct(values)))
 
     @classmethod
     def intervals(
@@ -244,7 +244,7 @@ class Hierarchy:
         snap: float = 0.0,
     ) -> Hierarchy:
         rows = builders.intervals(
-            builders.distinct(values),
+            _distinct(values),
             widths=widths,
             origin=origin,
             bottom=bottom,
@@ -260,7 +260,7 @@ class Hierarchy:
         *,
         units: Sequence[str] = ("month", "year", "decade"),
     ) -> Hierarchy:
-        return cls.from_rows(builders.dates(builders.distinct(values), units=units))
+        return cls.from_rows(builders.dates(_distinct(values), units=units))
 
     @classmethod
     def masking(
@@ -272,24 +272,24 @@ class Hierarchy:
         levels: int | None = None,
     ) -> Hierarchy:
         rows = builders.masking(
-            builders.distinct(values), side=side, character=character, levels=levels
+            _distinct(values), side=side, character=character, levels=levels
         )
         return cls.from_rows(rows)
 
     @classmethod
     def zip_codes(cls, values: Iterable[object]) -> Hierarchy:
-        return cls.from_rows(builders.zip_codes(builders.distinct(values)))
+        return cls.from_rows(builders.zip_codes(_distinct(values)))
 
     @classmethod
     def ordered_groups(
         cls, order: Iterable[object], *, sizes: Sequence[int] = (2, 2)
     ) -> Hierarchy:
-        rows = builders.ordered_groups(builders.distinct(order), sizes=sizes)
+        rows = builders.ordered_groups(_distinct(order), sizes=sizes)
         return cls.from_rows(rows)
 
     @classmethod
     def by_frequency(cls, values: Iterable[object], *, levels: int = 3) -> Hierarchy:
-        return cls.from_rows(builders.by_frequency(values, levels=levels))
+        return cls.from_rows(builders.by_frequency(_texts(values), levels=levels))
 
     @classmethod
     def tree(cls, branches: builders.Tree) -> Hierarchy:
@@ -312,6 +312,15 @@ def as_text(series: pl.Series) -> pl.Series:
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
         raise AnonymizeError(f"Column {series.name}: the type cannot be anonymized.")
     return series.cast(pl.String).fill_null(MISSING)
+
+
+def _texts(values: Iterable[object]) -> Iterable[object]:
+    """A column's values as the engine reads them; any others are written by `str`."""
+    return as_text(values) if isinstance(values, pl.Series) else values
+
+
+def _distinct(values: Iterable[object]) -> list[str]:
+    return builders.distinct(_texts(values))
 
 
 def _validate(levels: tuple[tuple[str, ...], ...]) -> None:
