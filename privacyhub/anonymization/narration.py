@@ -104,6 +104,8 @@ def _how_found(outcome: Outcome) -> list[str]:
         ]
     if outcome["optimal"]:
         return [space, "This is the one of least loss that meets the models: proved."]
+    if outcome["gap"] is None:
+        return [space, "How far it is from the best was not kept."]
     return [
         f"Of {size:,} possible transformations, {computed} before the time was up.",
         "This is the best so far; a better one could lose at most "
@@ -117,8 +119,15 @@ def _suppression(outcome: Outcome) -> str:
     return (
         f"{rows(outcome['suppressed'])} of {outcome['rows']:,} "
         f"({outcome['suppressed'] / outcome['rows']:.2%}) would stand out and show "
-        f"nothing; the limit is {outcome['limit']:,}."
+        f"nothing; {limit(outcome)}."
     )
+
+
+def limit(outcome: Outcome) -> str:
+    """How many rows may be suppressed."""
+    if outcome.get("fixed"):
+        return "the policy's limit does not hold under differential privacy"
+    return f"the limit is {outcome['limit']:,}"
 
 
 def _most_costly(outcome: Outcome) -> list[str]:

@@ -2,12 +2,14 @@
 
     {"schema": 1, "columns": [...], "heights": {...}, "levels": {...}, "score": 0.3,
      "suppressed": 12, "limit": 12, "rows": 600, "optimal": true, "gap": 0.0,
-     "checked": 60, "lattice_size": 480, "optimum": {...}, "column_loss": {...},
+     "checked": 60, "lattice_size": 480, "key": [0.3], "optimum": {...},
+     "column_loss": {...},
      "column_loss_in": "metric", "risk": {"before": {...}, "after": {...}},
      "aggregated": [{"column": "age", "function": "mean", "spread_lost": 0.1}],
      "space": {...}, "nodes_total": 60, "explanation": {...}, "what_if": [...],
      "joint": {...} or null, "held": false}
 
+`key` is what scores are compared by: more than the score where costs are ranked.
 `space` is explained in `solution_space`, `what_if` in `questions`. `column_loss_in` is
 "loss" where the metric has no cost of a column. `spread_lost` is a part of the
 column's variance, null where it holds no numbers.
@@ -42,6 +44,7 @@ def describe(
         ),
         "levels": dict(chosen.levels),
         "score": chosen.score,
+        "key": list(chosen.key),
         "rows": chosen.checker.problem.total,
         "suppressed": chosen.suppressed,
         "limit": chosen.checker.limit,
@@ -52,6 +55,7 @@ def describe(
         "optimum": {
             "levels": dict(best.levels),
             "score": best.score,
+            "key": list(best.key),
             "suppressed": best.suppressed,
             "proved": best.optimal,
         },
@@ -75,17 +79,48 @@ def describe(
 
 def of_search(outcome: dict[str, Any], *, earlier: Mapping[str, Any]) -> dict[str, Any]:
     """What the search of an earlier run says of another node, which is applied now."""
-    score, optimum = outcome["score"], earlier["optimum"]
-    lower = earlier["score"] * (1 - earlier["gap"])
-    optimal = bool(optimum["proved"]) and score <= optimum["score"] * (1 + 1e-12)
+    optimum = earlier["optimum"]
     told = {key: earlier[key] for key in ("checked", "lattice_size", "optimum")}
+    if _is_of_another_kind(outcome, earlier):
+        told["optimum"] = optimum | {"score": None}
     told |= solution_space.of_earlier(earlier)
     answers = earlier["what_if"]
     if outcome["levels"] != optimum["levels"]:
         answers = questions.because(answers, reason=PICKED)
-    gap = max(0.0, (score - lower) / score) if score > 0 else 0.0
-    gap = 0.0 if optimal else gap
+    optimal = bool(optimum["proved"]) and _is_no_worse(outcome, optimum)
+    gap = 0.0 if optimal else _gap(outcome, earlier)
     return {**told, "optimal": optimal, "gap": gap, "what_if": answers}
+
+
+def _is_of_another_kind(outcome: Mapping[str, Any], earlier: Mapping[str, Any]) -> bool:
+    """Whether an earlier run's figure of ranked costs is the mean that it once was."""
+    return len(outcome["key"]) > 1 and "key" not in earlier
+
+
+def _is_no_worse(outcome: Mapping[str, Any], optimum: Mapping[str, Any]) -> bool:
+    """Whether a node is as good as the optimum of an earlier run.
+
+    Runs of before kept no key: of ranked costs their figure is another one, and only
+    the optimum's own node is known to be as good.
+    """
+    key, best = outcome["key"], optimum.get("key")
+    if best is not None:
+        return an.no_worse(_figures(key), than=_figures(best))
+    if len(key) > 1:
+        return bool(outcome["levels"] == optimum["levels"])
+    return bool(outcome["score"] <= optimum["score"] * (1 + 1e-12))
+
+
+def _figures(key: list[float | None]) -> list[float]:
+    return [math.inf if figure is None else figure for figure in key]
+
+
+def _gap(outcome: Mapping[str, Any], earlier: Mapping[str, Any]) -> float | None:
+    """How far a node is from the best; None where a figure is not the other's."""
+    if _is_of_another_kind(outcome, earlier):
+        return None
+    lower = earlier["score"] * (1 - earlier["gap"])
+    return an.relative_gap(score=outcome["score"], lower=lower)
 
 
 def of_rounds(local: an.LocalResult, *, columns: list[str]) -> dict[str, Any]:
@@ -109,6 +144,7 @@ def of_rounds(local: an.LocalResult, *, columns: list[str]) -> dict[str, Any]:
         ],
         "levels": levels,
         "score": local.score,
+        "key": None,
         "optimal": local.optimal,
         "gap": 0.0 if local.optimal else None,
         "checked": local.checked,

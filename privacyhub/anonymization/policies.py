@@ -14,7 +14,8 @@
      "utility_target": null}
 
 `time_limit` is in seconds: after it the best solution so far is taken, and its gap
-told. `frozen` checks one against a version and fills in what was left out. It names
+told. `suppression_limit` does not hold under differential privacy: every small group
+goes. `frozen` checks one against a version and fills in what was left out. It names
 columns and parameters. The only value of the data that it can hold is the one that a
 steward types to choose a subset; `policy_seals` keeps that one sealed.
 """

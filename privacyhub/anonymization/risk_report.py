@@ -215,12 +215,15 @@ class SafeHarbor(Question[Findings]):
         self, version: Version, *, progress: Progress | None = None
     ) -> Findings:
         tell = progress or _silent
-        columns = version.columns.order_by("position").values_list("name", flat=True)
-        names = list(columns)
+        columns = version.columns.order_by("position").values_list("name", "role")
+        roles = dict(columns)
+        named = [name for name, role in roles.items() if role == Role.IDENTIFIER]
         found: Findings = []
-        for done, name in enumerate(names):
-            tell(done, len(names))
-            findings = an.check_safe_harbor(tables.load(version, columns=[name]))
+        for done, name in enumerate(roles):
+            tell(done, len(roles))
+            findings = an.check_safe_harbor(
+                tables.load(version, columns=[name]), identifiers=named
+            )
             found += [asdict(finding) for finding in findings]
         return found
 

@@ -23,7 +23,7 @@ Told = Mapping[str, Any]
 def kept(result: an.Result) -> dict[str, list[Any]]:
     """The nodes of a search, all of them up to `MOST_NODES`."""
     heights = result.checker.problem.heights
-    some = _some(result.nodes)
+    some = _some(result.nodes, best=result.check.levels)
     return {
         "node": [_number(node.levels, heights=heights) for node in some],
         "holds": [int(node.score is not None) for node in some],
@@ -96,18 +96,21 @@ def _levels(number: int, *, heights: Sequence[int]) -> list[int]:
     return levels[::-1]
 
 
-def _some(found: Sequence[an.Node]) -> list[an.Node]:
-    """All of the nodes; of too many the best that hold, and others taken evenly."""
+def _some(found: Sequence[an.Node], *, best: tuple[int, ...]) -> list[an.Node]:
+    """All of the nodes; of too many the best that hold, and others taken evenly.
+
+    Of nodes that score the same the one at the `best` levels comes first.
+    """
     if len(found) <= MOST_NODES:
         return list(found)
     holding = sorted(
         (node for node in found if node.score is not None),
-        key=lambda node: (node.score, node.suppressed),
+        key=lambda node: (node.score, node.levels != best, node.suppressed),
     )
     others = [node for node in found if node.score is None]
-    best = holding[: MOST_NODES // 2]
-    best += evenly(holding[MOST_NODES // 2 :], MOST_NODES // 4)
-    return best + evenly(others, MOST_NODES - len(best))
+    some = holding[: MOST_NODES // 2]
+    some += evenly(holding[MOST_NODES // 2 :], MOST_NODES // 4)
+    return some + evenly(others, MOST_NODES - len(some))
 
 
 def evenly(items: list[Any], count: int) -> list[Any]:

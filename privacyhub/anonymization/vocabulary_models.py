@@ -324,7 +324,8 @@ MODELS: dict[str, ModelKind] = {
             label="(epsilon, delta)-differential privacy",
             group=FORMAL,
             says="Rows are drawn by chance and generalized to levels fixed beforehand, "
-            "and groups that are too small are suppressed. There is no search.",
+            "and groups that are too small are suppressed: the suppression limit does "
+            "not hold. There is no search.",
             protects="The quasi-identifiers of one record, whatever the attacker "
             "knows. Other columns, and hierarchies that are built from the data, are "
             "not covered, so the ledger notes the release as one that no epsilon "

@@ -94,7 +94,7 @@ def _outcome(
         "picked": picked,
         "suppressed_hint": (
             f"{told['suppressed'] / max(told['rows'], 1):.2%} of {told['rows']:,}; "
-            f"limit {told['limit']:,}"
+            f"{narration.limit(told)}"
         ),
         "space_summary": space.summary(told, nodes),
         "costs_in_bits": narration.in_bits(told),

@@ -60,7 +60,7 @@ class _Point:
 def figure(
     outcome: Outcome, nodes: list[dict[str, Any]], *, risk: Risk, pick: bool
 ) -> dict[str, Any] | None:
-    """Every node that was checked: risk against loss; None where it is not known.
+    """Every node that was checked: risk against loss; None where no risk is known.
 
     With `pick` a node that holds leads to the form that applies it.
     """
@@ -90,17 +90,32 @@ def summary(outcome: Outcome, nodes: list[dict[str, Any]]) -> str:
         lines.append(f"{len(nodes):,} of {known:,} are kept.")
     if len(nodes) > MOST_POINTS:
         lines.append("Points that lie close together are drawn as one.")
+    if any(_loss(node) is None and node["smallest"] is not None for node in nodes):
+        lines.append(
+            "The metric says nothing of the loss of some that suppress too many rows: "
+            "they are drawn along the upper edge."
+        )
     return " ".join(lines)
 
 
 def _points(nodes: Iterable[Node], *, risk: Risk) -> list[_Point]:
-    found = []
-    for index, node in enumerate(nodes):
-        x = risk.of(node)
-        y = node["bound"] if node["score"] is None else node["score"]
-        if x is not None and y is not None:
-            found.append(_Point(index=index, node=node, x=x, y=y))
-    return found
+    """Nodes whose risk is known; those of unknown loss lie along the upper edge."""
+    found = [
+        (index, node, x, _loss(node))
+        for index, node in enumerate(nodes)
+        if (x := risk.of(node)) is not None
+    ]
+    edge = max((y for *_, y in found if y is not None), default=0.0)
+    return [
+        _Point(index=index, node=node, x=x, y=edge if y is None else y)
+        for index, node, x, y in found
+    ]
+
+
+def _loss(node: Node) -> float | None:
+    """A node's score, or what it is at least; None where nothing is known of it."""
+    figure = node["bound"] if node["score"] is None else node["score"]
+    return None if figure is None else float(figure)
 
 
 def _binned(points: list[_Point], *, best: list[int]) -> list[_Point]:
@@ -158,7 +173,8 @@ def _note(point: _Point, *, optimum: bool) -> str:
     if node["smallest"]:
         parts.append(f"smallest group {node['smallest']:,}")
     if node["score"] is None:
-        parts.append("its loss is at least this")
+        known = _loss(node) is not None
+        parts.append("its loss is at least this" if known else "its loss is not known")
     if optimum:
         parts.insert(0, "The best that was found")
     if point.alike:

@@ -11,7 +11,7 @@ from .explain import ColumnExplanation, Explanation, explain
 from .hierarchies import Hierarchy, HierarchyProblem
 from .local_recoding import LocalResult, recode_locally, suppress_cells
 from .masks import mask, pad_zip
-from .metrics import Metric
+from .metrics import Metric, no_worse, relative_gap
 from .metrics_classes import (
     AverageClassSize,
     ClassificationAccuracy,
@@ -113,7 +113,9 @@ __all__ = [
     "SampleUniqueness",
     "anonymize",
     "explain",
+    "no_worse",
     "recode_locally",
+    "relative_gap",
     "risk",
     "suppress_cells",
     "transform",

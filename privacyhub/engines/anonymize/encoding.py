@@ -29,7 +29,7 @@ from .keys import (
     number_by_place,
     places,
 )
-from .rows import Coded, FrameRows, Rows, factorize
+from .rows import Coded, FrameRows, Rows, factorize, with_root
 
 # Keys below this are numbered by their places in memory that is kept.
 KEPT_CELLS = 2**22
@@ -253,6 +253,8 @@ def encode(
     """
     rows = table if isinstance(table, Rows) else FrameRows(table)
     coded = _coded(rows, [*quasi_identifiers, *sensitive], population=population)
+    for j, hierarchy in enumerate(quasi_identifiers.values()):
+        coded[j] = with_root(coded[j], root=hierarchy.root)
     columns = [
         _encode_column(column, hierarchy=hierarchy, name=name)
         for (name, hierarchy), column in zip(
@@ -342,7 +344,7 @@ def rows_suppressed_before(
     telling = {n: h for n, h in quasi_identifiers.items() if not h.has_one_label}
     hidden: Bools = np.full(frame.height, bool(telling))
     for name, hierarchy in telling.items():
-        hidden &= (as_text(frame[name]) == hierarchy.root).to_numpy()
+        hidden &= as_text(frame[name]).is_in(list(hierarchy.suppressed)).to_numpy()
         if not hidden.any():
             break
     return hidden

@@ -9,8 +9,8 @@ format is ARX's: separated by semicolons, no header.
     (2, '1-2')
 
 A missing value is a value of its own, written as the empty string, and needs a row
-like any other. A cell that already holds the root is known to every hierarchy: it was
-suppressed before, and stays so.
+like any other. A cell that already holds the root, or `*`, is known to every hierarchy:
+it was suppressed before, and stays so.
 """
 
 from __future__ import annotations
@@ -111,7 +111,13 @@ class Hierarchy:
         """
         if self.has_one_label:
             return self.levels
-        return tuple(row for row in self.levels if row[0] != self.root)
+        told = tuple(row for row in self.levels if row[0] not in self.suppressed)
+        return told or self.levels
+
+    @cached_property
+    def suppressed(self) -> frozenset[str]:
+        """What a suppressed cell shows: the root, and `*` whatever the root is."""
+        return frozenset((self.root, ROOT))
 
     @cached_property
     def has_one_label(self) -> bool:
@@ -121,9 +127,9 @@ class Hierarchy:
     def path(self, value: str) -> tuple[str, ...] | None:
         """A value's label at each level; None where it has no place.
 
-        A cell that holds the root was suppressed before: it is the root at each level.
+        A cell that was suppressed before is the root at each level.
         """
-        if value == self.root:
+        if value in self.suppressed:
             return (self.root,) * len(self.levels[0])
         row = self.row_of(value)
         return None if row is None else self.levels[row]
@@ -170,7 +176,7 @@ class Hierarchy:
                 ),
             )
             for value, rows, first in groups.iter_rows()
-            if value not in self._row_of and value != self.root
+            if value not in self._row_of and value not in self.suppressed
         ]
 
     # Edits return a new hierarchy, validated again.
@@ -182,7 +188,7 @@ class Hierarchy:
 
     def with_missing_values(self, values: Iterable[str]) -> Hierarchy:
         """Place each new value directly under the root: itself, then the root."""
-        known = {*self._row_of, self.root}
+        known = {*self._row_of, *self.suppressed}
         new = [v for v in dict.fromkeys(values) if v not in known]
         rows = [(v, *[self.root] * self.height) for v in new]
         return Hierarchy.from_rows([*self.levels, *rows])
@@ -224,7 +230,7 @@ class Hierarchy:
     @classmethod
     def suppress(cls, values: Iterable[object]) -> Hierarchy:
         """Two levels: the value and the root."""
-        return cls.from_rows(builders.suppress(builders.distinct(values)))
+        return cls.from_rows(builders.suppress(_distinct(values)))
 
     @classmethod
     def intervals(
@@ -238,7 +244,7 @@ class Hierarchy:
         snap: float = 0.0,
     ) -> Hierarchy:
         rows = builders.intervals(
-            builders.distinct(values),
+            _distinct(values),
             widths=widths,
             origin=origin,
             bottom=bottom,
@@ -254,7 +260,7 @@ class Hierarchy:
         *,
         units: Sequence[str] = ("month", "year", "decade"),
     ) -> Hierarchy:
-        return cls.from_rows(builders.dates(builders.distinct(values), units=units))
+        return cls.from_rows(builders.dates(_distinct(values), units=units))
 
     @classmethod
     def masking(
@@ -266,24 +272,24 @@ class Hierarchy:
         levels: int | None = None,
     ) -> Hierarchy:
         rows = builders.masking(
-            builders.distinct(values), side=side, character=character, levels=levels
+            _distinct(values), side=side, character=character, levels=levels
         )
         return cls.from_rows(rows)
 
     @classmethod
     def zip_codes(cls, values: Iterable[object]) -> Hierarchy:
-        return cls.from_rows(builders.zip_codes(builders.distinct(values)))
+        return cls.from_rows(builders.zip_codes(_distinct(values)))
 
     @classmethod
     def ordered_groups(
         cls, order: Iterable[object], *, sizes: Sequence[int] = (2, 2)
     ) -> Hierarchy:
-        rows = builders.ordered_groups(builders.distinct(order), sizes=sizes)
+        rows = builders.ordered_groups(_distinct(order), sizes=sizes)
         return cls.from_rows(rows)
 
     @classmethod
     def by_frequency(cls, values: Iterable[object], *, levels: int = 3) -> Hierarchy:
-        return cls.from_rows(builders.by_frequency(values, levels=levels))
+        return cls.from_rows(builders.by_frequency(_texts(values), levels=levels))
 
     @classmethod
     def tree(cls, branches: builders.Tree) -> Hierarchy:
@@ -306,6 +312,15 @@ def as_text(series: pl.Series) -> pl.Series:
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
         raise AnonymizeError(f"Column {series.name}: the type cannot be anonymized.")
     return series.cast(pl.String).fill_null(MISSING)
+
+
+def _texts(values: Iterable[object]) -> Iterable[object]:
+    """A column's values as the engine reads them; any others are written by `str`."""
+    return as_text(values) if isinstance(values, pl.Series) else values
+
+
+def _distinct(values: Iterable[object]) -> list[str]:
+    return builders.distinct(_texts(values))
 
 
 def _validate(levels: tuple[tuple[str, ...], ...]) -> None:

@@ -28,6 +28,7 @@ Tree = Mapping[str, "Tree | Sequence[str]"]
 DATE_UNITS = ("day", "week", "month", "quarter", "year", "decade", "century")
 SMALL_DOMAIN = 50
 MAX_MASKING_LEVELS = 8
+_LEAST_SPAN = 1e-300  # of numbers whose intervals have a width
 _ZIP_NAME = re.compile(r"zip|postal|postcode|plz", re.IGNORECASE)
 _ZIP_VALUE = re.compile(r"\d{3,5}(-\d{4})?$")
 
@@ -372,7 +373,7 @@ def _automatic_intervals(unique: list[str], numbers: pl.Series) -> Rows:
     low, high = float(numbers.min()), float(numbers.max())  # type: ignore[arg-type]
     span = high - low
     whole = all(_is_whole(x) for x in numbers)
-    if whole and span < 4:
+    if whole and span < 4 or not _LEAST_SPAN < span < math.inf:
         return suppress(unique)
     # About twenty intervals first: 1, 2 or 5 times a power of ten.
     power = 10.0 ** math.floor(math.log10(span / 20))

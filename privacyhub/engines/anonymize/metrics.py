@@ -12,8 +12,9 @@ scorer gives lower bounds, all in the domain of a score's `key[0]`:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +33,25 @@ class Score:
 
     key: tuple[float, ...]
     value: float = field(compare=False)
+
+    def no_worse(self, than: Sequence[float]) -> bool:
+        """Whether the key is as low as another one, or lower, but for rounding."""
+        return no_worse(self.key, than=than)
+
+
+def no_worse(key: Sequence[float], *, than: Sequence[float]) -> bool:
+    """Whether the first figure in which two keys differ is the lower one."""
+    for own, other in zip(key, than, strict=True):
+        if not math.isclose(own, other, rel_tol=1e-12):
+            return own < other
+    return True
+
+
+def relative_gap(*, score: float, lower: float) -> float:
+    """(score - lower) / score, from 0 to 1."""
+    if not score > 0 or not np.isfinite(lower):
+        return 0.0 if score <= 0 else 1.0
+    return float(min(max((score - lower) / score, 0.0), 1.0))
 
 
 class Scorer(ABC):
@@ -144,8 +164,9 @@ class Aggregate:
     def score(self, costs: Floats) -> Score:
         parts = self.part(costs, np.arange(len(costs)))
         if self.name == "rank":
+            # The figure is the largest cost, which is what bounds are bounds of.
             key = tuple(np.sort(parts)[::-1].tolist())
-            return Score(key=key, value=float(np.expm1(np.log1p(costs).mean())))
+            return Score(key=key, value=key[0])
         key0 = float(self.join.reduce(parts))
         return Score(key=(key0,), value=self.shown(key0))
 

@@ -3,7 +3,8 @@
 A set of columns is a minimal unique of a row when the row is alone on it and on no part
 of it (Manning, Haglin and Keane, 2008). Counting level by level, as here, costs one
 "group by and count" a set of columns; sets in which every row that is still unique
-already has a smaller unique are never counted.
+already has a smaller unique are never counted. A cell that shows `*` was suppressed: it
+makes no row unique.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from .errors import AnonymizeError
+from .hierarchies import ROOT
 from .keys import Bools, Floats, Ints
 from .rows import factorize
 
@@ -71,7 +73,10 @@ def minimal_uniques(
         raise AnonymizeError(
             f"{sets} sets of columns are too many; lower the largest set."
         )
-    codes = {name: factorize(frame[name])[0] for name in columns}
+    codes, hidden = {}, {}
+    for name in columns:
+        codes[name], values = factorize(frame[name])
+        hidden[name] = _suppressed(codes[name], values)
     rows = frame.height
     unique: dict[tuple[str, ...], Bools] = {}
     found: list[tuple[tuple[str, ...], int]] = []
@@ -92,7 +97,10 @@ def minimal_uniques(
             if before.all():
                 unique[chosen] = before
                 continue
-            alone = _alone([codes[name] for name in chosen]) | before
+            alone = _alone([codes[name] for name in chosen])
+            for name in chosen:
+                alone &= ~hidden[name]
+            alone |= before
             unique[chosen] = alone
             new = alone & ~before
             count = int(new.sum())
@@ -113,6 +121,15 @@ def minimal_uniques(
         },
         scores=scores,
     )
+
+
+def _suppressed(codes: Ints, values: pl.Series) -> Bools:
+    """Cells that show `*`."""
+    place = (values == ROOT).arg_max() if values.dtype == pl.String else None
+    hidden: Bools = np.zeros(len(codes), dtype=bool)
+    if place is not None and values[place] == ROOT:
+        hidden = codes == place
+    return hidden
 
 
 def _alone(codes: Sequence[Ints]) -> Bools:

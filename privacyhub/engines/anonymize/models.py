@@ -39,7 +39,8 @@ class Test(ABC):
     mergeable: bool = False
     # Classes of fewer rows fail, see `too_small`.
     fewest: int = 0
-    # A class without a row of the subset fails here first, before any other test.
+    # A class without a row of the subset fails here first, before any other test: the
+    # model implies a least number of rows.
     takes_empty: bool = False
 
     @abstractmethod

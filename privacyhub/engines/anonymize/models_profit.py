@@ -15,7 +15,7 @@ from .classes import Classes
 from .encoding import Problem
 from .keys import Bools, Floats
 from .models import Model, Test, require
-from .models_size import AtLeast
+from .models_size import AtLeast, AtLeastRows
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Profitability(Model):
 
     def bind(self, problem: Problem) -> Test:
         if self.no_attack:
-            return AtLeast(self.least_class, in_population=self.population is not None)
+            if self.population is None:
+                return AtLeastRows(self.least_class)
+            return AtLeast(self.least_class, in_population=True)
         return _Profitable(self, problem)
 
     @property

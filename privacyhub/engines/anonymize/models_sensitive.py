@@ -126,7 +126,13 @@ class RecursiveCLDiversity(SensitiveModel):
         return f"recursive ({self.c:g}, {self.l})-diversity of {self.column}"
 
 
-class _Distinct(Test):
+class _Diverse(Test):
+    """l values take l rows, so that an empty class fails here first, as in ARX."""
+
+    takes_empty = True
+
+
+class _Distinct(_Diverse):
     inherits = True  # a part holds no value that the whole does not
     mergeable = True
 
@@ -138,7 +144,7 @@ class _Distinct(Test):
         return np.bincount(histogram.class_of, minlength=len(classes)) < self.model.l
 
 
-class _Entropy(Test):
+class _Entropy(_Diverse):
     def __init__(self, model: EntropyLDiversity) -> None:
         self.model = model
         # Shannon's entropy is concave, so a union of classes that hold, holds.
@@ -156,7 +162,7 @@ class _Entropy(Test):
         return low | (values < int(self.model.l))
 
 
-class _Recursive(Test):
+class _Recursive(_Diverse):
     mergeable = True  # Machanavajjhala et al. (2007), their theorem on monotonicity
 
     def __init__(self, model: RecursiveCLDiversity) -> None:

@@ -29,7 +29,7 @@ class KAnonymity(Model):
             self.k <= problem.total,
             f"k is {self.k}, but the table has only {problem.total} rows.",
         )
-        return _KAnonymous(self.k)
+        return AtLeastRows(self.k)
 
     def describe(self) -> str:
         return f"{self.k}-anonymity"
@@ -66,7 +66,7 @@ class KMap(Model):
             self.population >= problem.total,
             "The population must be at least as large as the table.",
         )
-        return AtLeast(self.derived_k(problem.total))
+        return AtLeastRows(self.derived_k(problem.total))
 
     def derived_k(self, rows: int) -> int:
         """The k' that a table of so many rows needs."""
@@ -164,7 +164,9 @@ class AtLeast(Test):
         return (rows < self.fewest) & (size > 0)
 
 
-class _KAnonymous(AtLeast):
+class AtLeastRows(AtLeast):
+    """A minimal size in rows: an empty class is below it, and is asked no further."""
+
     takes_empty = True
 
 

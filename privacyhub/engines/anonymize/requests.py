@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,7 @@ from .encoding import encode
 from .errors import AnonymizeError
 from .hierarchies import Hierarchy
 from .keys import Bools
+from .lattice import Levels
 from .metrics import Metric
 from .models import Model, TableTest, Test
 
@@ -100,6 +101,33 @@ def bind(request: Request) -> Checker:
         # Rounded down, as ARX does; the guard keeps 0.1 * 30 at 3.
         limit=int(np.floor(request.suppression_limit * problem.total + 1e-9)),
     )
+
+
+def bound(request: Request) -> tuple[Checker, Levels | None]:
+    """The checker, and the one node that the models allow if they leave no choice.
+
+    Then no limit holds: small classes go, however many rows they have.
+    """
+    checker = bind(request)
+    fixed = fixed_levels(request, checker)
+    if fixed is not None:
+        checker = replace(checker, limit=checker.problem.total)
+    return checker, fixed
+
+
+def require_allowed(chosen: Levels, *, fixed: Levels | None) -> None:
+    """Raise AnonymizeError where the models fix other levels."""
+    if fixed is not None and chosen != fixed:
+        raise AnonymizeError("The models fix other levels.")
+
+
+def fixed_levels(request: Request, checker: Checker) -> Levels | None:
+    """The one node that the models allow, if they leave no choice."""
+    fixed = [model.fixed_levels(checker.problem) for model in request.models]
+    nodes = {levels for levels in fixed if levels is not None}
+    if len(nodes) > 1:
+        raise AnonymizeError("The models fix different levels.")
+    return nodes.pop() if nodes else None
 
 
 def _subset(request: Request) -> Bools | None:

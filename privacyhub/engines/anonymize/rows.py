@@ -252,6 +252,23 @@ def _sorted_enum(codes: pl.Series, values: list[str]) -> pl.Series:
     return moved.cast(physical).cast(kind)
 
 
+def with_root(coded: Coded, *, root: str) -> Coded:
+    """A column's codes where a cell that shows `*` holds the root, whatever that is."""
+    values = coded.values
+    if root == ROOT or values.dtype != pl.String or ROOT not in values:
+        return coded
+    told = values.to_list()
+    star = told.index(ROOT)
+    if root not in told:
+        told[star] = root
+        return Coded(coded.codes, pl.Series(told, dtype=pl.String))
+    table = np.arange(len(told), dtype=np.int64)
+    table[star + 1 :] -= 1
+    del told[star]
+    table[star] = told.index(root)
+    return Coded(table[coded.codes], pl.Series(told, dtype=pl.String))
+
+
 def factorize(series: pl.Series) -> tuple[Ints, pl.Series]:
     """Codes of the rows and the distinct values they stand for (null is a value)."""
     coded = factorize_columns([series])[0]

@@ -21,11 +21,12 @@ from . import aggregation, lattice, risk
 from .checks import Check, Checker, Node
 from .errors import AnonymizeError, AnonymizeTimeout
 from .hierarchies import Hierarchy
-from .metrics import Metric
+from .lattice import Levels
+from .metrics import Metric, relative_gap
 from .metrics_columns import ColumnScorer, Loss
 from .models import Model
 from .recoding import recode, suppressed_rows
-from .requests import Request, bind, validate
+from .requests import Request, bound, fixed_levels, require_allowed, validate
 from .risk import Risk
 from .rows import FrameRows, Recoding
 from .search import Exhaustive, Limits, Outcome, fixed_node
@@ -68,6 +69,12 @@ class Result:
     @property
     def checked(self) -> int:
         return len(self.nodes)
+
+    @property
+    def key(self) -> tuple[float, ...]:
+        """What `score` is compared by; more than one figure where costs are ranked."""
+        assert self.check.score is not None  # noqa: S101 - only such are results
+        return self.check.score.key
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -179,11 +186,12 @@ class Result:
     def apply(self, levels: Mapping[str, int]) -> Result:
         """The same request at another node; raises AnonymizeError if it fails."""
         chosen = _node(self.checker, levels)
+        require_allowed(chosen, fixed=fixed_levels(self.request, self.checker))
         check = _holding(self.checker, chosen)
         assert check.score is not None  # noqa: S101 - it holds
         score = check.score.value
         lower = self.score * (1 - self.gap)
-        same = self.optimal and score <= self.score
+        same = self.optimal and check.score.no_worse(self.key)
         return replace(
             self,
             levels=dict(zip(self.levels, chosen, strict=True)),
@@ -211,7 +219,8 @@ def anonymize(
 
     Where a specialisation of the one found costs the same, it is taken instead.
 
-    `suppression_limit` is the part of the rows, from 0 to 1, that may be suppressed.
+    `suppression_limit` is the part of the rows, from 0 to 1, that may be suppressed;
+    models that fix the levels know no limit.
     `aggregates` names further quasi-identifiers, each with what a class shows of its
     values; the metric does not cost them. `progress` is called with (nodes decided,
     nodes); `cancelled` is asked between nodes. After `time_limit` seconds the best so
@@ -230,8 +239,8 @@ def anonymize(
     )
     limits = Limits(progress=progress, cancelled=cancelled, time_limit=time_limit)
     validate(request)
-    checker = bind(request)
-    outcome = _search(checker, request=request, limits=limits)
+    checker, fixed = bound(request)
+    outcome = _search(checker, fixed=fixed, limits=limits)
     return _result(request=request, checker=checker, outcome=outcome)
 
 
@@ -260,13 +269,9 @@ def transform(
         aggregates=dict(aggregates or {}),
     )
     validate(request)
-    checker = bind(request)
+    checker, fixed = bound(request)
     chosen = _node(checker, levels)
-    fixed = _fixed_node(request, checker)
-    if fixed is not None:
-        if chosen != fixed:
-            raise AnonymizeError("The models fix other levels.")
-        checker = replace(checker, limit=checker.problem.total)
+    require_allowed(chosen, fixed=fixed)
     check = _holding(checker, chosen)
     assert check.score is not None  # noqa: S101 - it holds
     score = check.score.value
@@ -289,7 +294,7 @@ def transform(
     )
 
 
-def _node(checker: Checker, levels: Mapping[str, int]) -> tuple[int, ...]:
+def _node(checker: Checker, levels: Mapping[str, int]) -> Levels:
     """The named levels in the order of the columns."""
     columns = checker.problem.columns
     if set(levels) != {column.name for column in columns}:
@@ -302,7 +307,7 @@ def _node(checker: Checker, levels: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(levels[column.name] for column in columns)
 
 
-def _holding(checker: Checker, levels: tuple[int, ...]) -> Check:
+def _holding(checker: Checker, levels: Levels) -> Check:
     """The check of a node that holds within the limit."""
     check = checker.check(levels)
     if check.score is None:
@@ -340,24 +345,14 @@ def what_if(
     )
 
 
-def _search(checker: Checker, *, request: Request, limits: Limits) -> Outcome:
+def _search(checker: Checker, *, fixed: Levels | None, limits: Limits) -> Outcome:
     """The search that fits: one fixed node, the whole lattice, or an anytime search."""
     problem = checker.problem
-    fixed = _fixed_node(request, checker)
     if fixed is not None:
-        return fixed_node(replace(checker, limit=problem.total), levels=fixed)
+        return fixed_node(checker, levels=fixed)
     if lattice.size(problem.heights) > MAX_NODES or len(problem.heights) > MAX_COLUMNS:
         return Anytime(checker=checker, limits=limits).run()
     return Exhaustive(checker=checker, limits=limits).run()
-
-
-def _fixed_node(request: Request, checker: Checker) -> tuple[int, ...] | None:
-    """The one node that the models allow, if they leave no choice."""
-    fixed = [model.fixed_levels(checker.problem) for model in request.models]
-    nodes = {levels for levels in fixed if levels is not None}
-    if len(nodes) > 1:
-        raise AnonymizeError("The models fix different levels.")
-    return nodes.pop() if nodes else None
 
 
 def _result(*, request: Request, checker: Checker, outcome: Outcome) -> Result:
@@ -383,10 +378,3 @@ def _result(*, request: Request, checker: Checker, outcome: Outcome) -> Result:
         check=best,
         checker=checker,
     )
-
-
-def relative_gap(*, score: float, lower: float) -> float:
-    """(score - lower) / score, from 0 to 1."""
-    if not score > 0 or not np.isfinite(lower):
-        return 0.0 if score <= 0 else 1.0
-    return float(min(max((score - lower) / score, 0.0), 1.0))

@@ -8,6 +8,7 @@ than 20,000 people live), dates to the year, ages above 89 to one group.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import polars as pl
@@ -49,8 +50,14 @@ class Finding:
     rows: int
 
 
+_WHOSE = (
+    "first|last|full|middle|sur|fore|given|family|maiden|birth|nick|user|patient|"
+    "subject|participant|person|member|client|customer|applicant|student|pupil|"
+    "teacher|employee|employer|worker|staff|doctor|physician|nurse|provider|contact|"
+    "relative|guardian|parent|mother|father|spouse|partner|child"
+)
 _NAMES: tuple[tuple[str, str, str], ...] = (
-    ("A", "name", r"^(first|last|full|middle|sur|maiden|patient)?[ _-]?name$"),
+    ("A", "name", rf"^names?$|\b({_WHOSE})s?'?s?[ -]?names?$"),
     ("B", "place smaller than a state", r"\b(street|address|city|county|precinct)\b"),
     ("D", "telephone or fax number", r"(phone|mobile|telephone|fax)"),
     ("F", "e-mail address", r"e[-_]?mail"),
@@ -67,7 +74,13 @@ _NAMES: tuple[tuple[str, str, str], ...] = (
     ("Q", "photograph", r"(photo|portrait|face[ _-]?image)"),
 )
 _VALUES: tuple[tuple[str, str, str], ...] = (
-    ("C", "date more exact than the year", r"^\d{4}-\d{2}(-\d{2}.*)?$"),
+    (
+        "C",
+        "date more exact than the year",
+        r"^\d{4}-\d{2}(-\d{2}.*)?$"
+        r"|^\d{4}/\d{1,2}/\d{1,2}\b"
+        r"|^\d{1,2}([/.-])\d{1,2}[/.-](\d{4}|\d{2})(\s.*)?$",
+    ),
     ("F", "e-mail address", r"^[^@\s]+@[^@\s]+\.[A-Za-z]{2,}$"),
     ("G", "social security number", r"^\d{3}-\d{2}-\d{4}$"),
     ("D", "telephone number", r"^\+?1?[ .-]?\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}$"),
@@ -76,10 +89,21 @@ _VALUES: tuple[tuple[str, str, str], ...] = (
 )
 _ZIP = re.compile(r"zip|postal", re.IGNORECASE)
 _AGE = re.compile(r"\bage\b", re.IGNORECASE)
+# The age, or the lower end of a range of ages; "90+" and ">=90" are one group.
+_LEAST_AGE = r"^\[?(\d+(?:\.\d+)?)(?:$|[^\d.+])"
+_NUMBER = re.compile(r"\b(id|ids|no|nr|num|number|code|key|record|case)\b|#", re.I)
+_SOME = 0.1  # distinct values over rows of what is named a number
+_NEARLY_ALL = 0.95  # the same of what has no such name
+_FEW_ROWS = 20  # so few may differ by chance
 
 
-def check_safe_harbor(frame: pl.DataFrame) -> list[Finding]:
-    """What of the eighteen identifiers the table seems to hold, by column."""
+def check_safe_harbor(
+    frame: pl.DataFrame, *, identifiers: Collection[str] = ()
+) -> list[Finding]:
+    """What of the eighteen identifiers the table seems to hold, by column.
+
+    `identifiers`: columns that are known to name people.
+    """
     findings = []
     for name in frame.columns:
         if frame[name].dtype.is_nested():
@@ -87,12 +111,41 @@ def check_safe_harbor(frame: pl.DataFrame) -> list[Finding]:
         text = as_text(frame[name])
         text = text.filter((text != "") & (text != "*"))
         if len(text):
-            findings += _column(name, text)
+            found = _column(name, text)
+            if not found and (
+                name in identifiers
+                or _is_number_of_its_own(name, text, kind=frame[name].dtype)
+            ):
+                what = "other unique identifying number, characteristic or code"
+                found = [Finding(name, "R", what, len(text))]
+            findings += found
     return findings
 
 
+def _is_number_of_its_own(name: str, text: pl.Series, *, kind: pl.DataType) -> bool:
+    """Whether values tell rows apart as a record number does; measures do too."""
+    if kind.is_float() or kind.is_temporal() or kind == pl.Boolean:
+        return False
+    distinct = text.n_unique()
+    if _NUMBER.search(_words(name)) and distinct > _SOME * len(text):
+        return True
+    if len(text) < _FEW_ROWS or distinct < _NEARLY_ALL * len(text):
+        return False
+    numbers = text.cast(pl.Float64, strict=False).drop_nulls()
+    if len(numbers) < SHARE * len(text):
+        return True
+    # Whole numbers without gaps count the rows; others are measured.
+    span = float(numbers.max()) - float(numbers.min())  # type: ignore[arg-type]
+    return bool((numbers == numbers.round()).all()) and span < 2 * len(text)
+
+
+def _words(name: str) -> str:
+    """`patientId` and `patient_id` become "patient Id" and "patient id"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ")
+
+
 def _column(name: str, text: pl.Series) -> list[Finding]:
-    words = name.replace("_", " ")
+    words = _words(name)
     found: dict[str, Finding] = {}
     for rule, what, pattern in _NAMES:
         if re.search(pattern, words, re.IGNORECASE):
@@ -109,7 +162,7 @@ def _column(name: str, text: pl.Series) -> list[Finding]:
             what = "ZIP code of more than three digits, or of a small area"
             found["B"] = Finding(name, "B", what, rows)
     if _AGE.search(words):
-        years = text.cast(pl.Float64, strict=False)
+        years = text.str.extract(_LEAST_AGE).cast(pl.Float64)
         rows = int((years > 89).sum() or 0)
         if rows:
             found["C"] = Finding(name, "C", "age above 89", rows)

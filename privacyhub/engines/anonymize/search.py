@@ -127,9 +127,16 @@ class Exhaustive:
         for child in lattice.children(best.levels):
             if self.lower[child] <= most[0]:
                 check = self.checker.check(child)
+                self._keep(check)
                 if check.score is not None and (check.score.key <= most).all():
                     return check
         return None
+
+    def _keep(self, check: Check) -> None:
+        """A node among those that were checked, once."""
+        if all(node.levels != check.levels for node in self.nodes):
+            bound = self.checker.scorer.shown(float(self.lower[check.levels]))
+            self.nodes.append(check.node(bound=bound))
 
     def _tick(self) -> bool:
         total = self.open.size

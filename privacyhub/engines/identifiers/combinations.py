@@ -3,7 +3,8 @@
 Distinction and separation after Motwani and Xu, "Efficient algorithms for masking and
 finding quasi-identifiers" (VLDB workshop 2007), as ARX prints them. Every figure comes
 from one "group by and count". A missing value is a value here: two rows that both lack
-it look alike. The figures read private rows: they are for stewards.
+it look alike. A row that shows `*` in all of the columns was suppressed and is left
+out. The figures read private rows: they are for stewards.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import polars as pl
+
+SUPPRESSED = "*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ def uniqueness(frame: pl.DataFrame, columns: Sequence[str]) -> Uniqueness:
     pairs = tuple((int(size), int(count)) for size, count in counted.iter_rows())
     return Uniqueness(
         columns=tuple(columns),
-        rows=frame.height,
+        rows=int(sizes.sum()),
         classes=len(sizes),
         unique_rows=sum(count for size, count in pairs if size == 1),
         smallest_class=pairs[0][0] if pairs else 0,
@@ -75,7 +78,7 @@ def distinction_and_separation(
 
     >>> frame = pl.DataFrame({"a": [1, 1, 2, 2], "b": [1, 2, 3, 4]})
     >>> [one.separation for one in distinction_and_separation(frame, ["a", "b"])]
-    [0.6666666666666666, 1.0]
+    [0.6666666666666667, 1.0]
     """
     return [
         _distinctness(frame, chosen)
@@ -90,7 +93,7 @@ def _subsets(columns: Sequence[str], *, largest: int) -> Iterable[tuple[str, ...
 
 def _distinctness(frame: pl.DataFrame, columns: tuple[str, ...]) -> Distinctness:
     sizes = _class_sizes(frame, columns).cast(pl.Float64)
-    rows = frame.height
+    rows = int(sizes.sum())
     pairs = rows * (rows - 1) / 2
     alike = float((sizes * (sizes - 1) / 2).sum())
     return Distinctness(
@@ -104,5 +107,16 @@ def _class_sizes(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
     if not columns or not frame.height:
         sizes = [frame.height] if frame.height else []
         return pl.Series("len", sizes, dtype=pl.UInt32)
-    grouped = frame.lazy().select(columns).group_by(columns).agg(pl.len())
+    shown = frame.lazy().select(columns)
+    if all(_can_be_suppressed(frame.schema[name]) for name in columns):
+        hidden = [pl.col(name).eq_missing(pl.lit(SUPPRESSED)) for name in columns]
+        shown = shown.filter(~pl.all_horizontal(hidden))
+    grouped = shown.group_by(columns).agg(pl.len())
     return grouped.select("len").collect()["len"]
+
+
+def _can_be_suppressed(kind: pl.DataType) -> bool:
+    """Whether a column of this type can hold `*`."""
+    if isinstance(kind, pl.Enum):
+        return SUPPRESSED in kind.categories
+    return isinstance(kind, pl.String | pl.Categorical)

@@ -7,8 +7,15 @@ from typing import Any
 
 import polars as pl
 import pytest
+from django.urls import reverse
 
-from privacyhub.anonymization import hierarchies, policies, pseudonyms, services
+from privacyhub.anonymization import (
+    hierarchies,
+    narration,
+    policies,
+    pseudonyms,
+    services,
+)
 from privacyhub.anonymization.models import AnonymizationRun, PseudonymDomain
 from privacyhub.anonymization.vocabulary import METRICS, MODELS, TREATMENTS
 from privacyhub.datasets import tables
@@ -270,13 +277,18 @@ def test_vocabulary_is_told_to_scripts(steward: Any, api_for: Any) -> None:
 
 
 def test_differential_privacy_lets_no_other_levels_be_applied(
-    anonymized: Anonymized, steward: Any, run_jobs: Any
+    anonymized: Anonymized, steward: Any, run_jobs: Any, client_for: Any
 ) -> None:
     run = anonymized(models=[entry("epsilon_delta_dp")])
     assert run.job.state == "succeeded", run.job.trace or run.job.message
     assert run.result["fixed"]
     assert all("reason" in one for one in run.result["what_if"])
     assert run.result["checked"] == 1
+    assert run.result["limit"] == run.result["rows"]
+    lines = " ".join(narration.explain(run.result))
+    assert "limit does not hold under differential privacy" in lines
+    where = reverse("web:anonymization", args=[run.pk])
+    assert "limit does not hold" in client_for(steward).get(where).content.decode()
     assert run.release.rows < run.version.rows
     other = {name: 0 for name in run.result["levels"]}
     with pytest.raises(Conflict, match="must not choose"):

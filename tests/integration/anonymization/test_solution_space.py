@@ -163,6 +163,51 @@ def test_the_point_that_stands_for_others_loses_least_of_its_kind(
     assert f"and {len(holding) - 1} more close by" in drawn["Meets the models"]["note"]
 
 
+@pytest.mark.parametrize(
+    "metric",
+    [
+        an.Discernibility(),
+        an.AverageClassSize(),
+        an.KLDivergence(),
+        an.ClassificationAccuracy("s"),
+    ],
+)
+def test_a_node_of_which_no_loss_is_known_lies_along_the_upper_edge(
+    metric: an.Metric,
+) -> None:
+    frame, hierarchies = bf.random_table(
+        np.random.default_rng(4), rows=60, heights=(3, 2, 2)
+    )
+    result = an.anonymize(
+        frame,
+        quasi_identifiers=hierarchies,
+        models=[an.KAnonymity(4)],
+        suppression_limit=0.1,
+        metric=metric,
+    )
+    told = outcomes.describe(best=result, chosen=result, answers=[])
+    told |= {"score_unit": ""}
+    nodes = solution_space.nodes(told)
+    figure = space.figure(told, nodes, risk=space.RISKS["average"], pick=True)
+    assert figure is not None
+    assert len(figure["points"]) == len(nodes) == told["checked"]
+    assert sum(point["highlight"] for point in figure["points"]) == 1
+    unknown = [
+        point
+        for point, node in zip(figure["points"], nodes, strict=True)
+        if node["score"] is None and node["bound"] is None
+    ]
+    assert unknown
+    top = max(point["y"] for point in figure["points"])
+    for point in unknown:
+        assert point["y"] == top
+        assert point["group"] == "Suppresses too many rows"
+        assert "its loss is not known" in point["note"]
+    assert "along the upper edge" in space.summary(told, nodes)
+    _, bounded = searched()
+    assert "edge" not in space.summary(bounded, solution_space.nodes(bounded))
+
+
 def node(number: int, *, score: float | None) -> an.Node:
     return an.Node(
         levels=(number,),
@@ -181,8 +226,19 @@ def test_of_too_many_nodes_the_best_are_kept_and_others_evenly(
     monkeypatch.setattr(solution_space, "MOST_NODES", 8)
     holding = [node(place, score=1 - place / 100) for place in range(20)]
     failing = [node(100 + place, score=None) for place in range(20)]
-    kept = [one.levels[0] for one in solution_space._some([*holding, *failing])]
+    kept = [
+        one.levels[0] for one in solution_space._some([*holding, *failing], best=(19,))
+    ]
     assert kept == [19, 18, 17, 16, 15, 7, 100, 110]
+
+
+def test_of_too_many_nodes_that_score_the_same_the_optimum_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(solution_space, "MOST_NODES", 4)
+    tied = [node(place, score=0.5) for place in range(20)]
+    kept = [one.levels for one in solution_space._some(tied, best=(13,))]
+    assert (13,) in kept
 
 
 def test_a_bound_that_is_not_finite_is_none() -> None:

@@ -288,6 +288,22 @@ def test_equal_scores_give_the_less_general_node() -> None:
     assert result.levels == {"q": 1}
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_the_node_that_is_taken_is_among_those_that_were_checked(seed: int) -> None:
+    """Columns of weight 0 cost nothing: nodes tie, the less general one is taken."""
+    given = table(seed)
+    result = an.anonymize(
+        given.frame,
+        quasi_identifiers=given.hierarchies,
+        models=[an.KAnonymity(2)],
+        suppression_limit=0.3,
+        metric=an.Loss(weights={"q0": 0.0, "q2": 0.0}),
+    )
+    nodes = [node.levels for node in result.nodes]
+    assert result.check.levels in nodes
+    assert len(set(nodes)) == len(nodes) == result.checked
+
+
 def test_transform_is_the_node_that_the_search_checks() -> None:
     given = table(1)
     asked = {

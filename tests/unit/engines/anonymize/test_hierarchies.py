@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 import pytest
 
@@ -172,3 +174,38 @@ def test_automatic_places_missing_values_of_each_type() -> None:
 def test_a_carriage_return_in_a_value_survives_a_file() -> None:
     made = Hierarchy.from_rows([["a\rb", "x", "*"], ["c;\n", "x", "*"]])
     assert Hierarchy.from_csv(made.to_csv()) == made
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["1.5", "1.50", "1.500"],
+        ["-1.5e308", "1.5e308", "0.5"],
+        ["0.0", "5e-324", "1e-323"],
+    ],
+)
+def test_numbers_that_no_interval_parts_are_suppressed(values: list[str]) -> None:
+    found = Hierarchy.automatic(pl.Series(values), name="dose")
+    assert sorted(found.levels) == sorted((value, "*") for value in values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pl.Series([0.1, 2.5, None], dtype=pl.Float32),
+        pl.Series([1e16, 2.5, float("nan")]),
+        pl.Series([True, False, None]),
+        pl.Series(["2020-01-02 03:04:05", None]).str.to_datetime(),
+        pl.Series(["a", "*"], dtype=pl.Categorical),
+    ],
+)
+@pytest.mark.parametrize("build", [Hierarchy.suppress, Hierarchy.by_frequency])
+def test_builders_read_a_column_as_the_engine_does(build: Any, values: Any) -> None:
+    assert build(values).check(values) == []
+
+
+def test_numbers_and_dates_of_a_column_have_a_place() -> None:
+    numbers = pl.Series([0.1, 2.5], dtype=pl.Float32)
+    assert Hierarchy.intervals(numbers, widths=[1]).check(numbers) == []
+    moments = pl.Series(["2020-01-02 03:04:05"]).str.to_datetime()
+    assert Hierarchy.dates(moments).check(moments) == []

@@ -58,6 +58,33 @@ def test_a_class_without_anyone_of_the_subset_closes_nothing() -> None:
     assert result.suppressed == 0
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        an.DistinctLDiversity("s", 2),
+        an.EntropyLDiversity("s", 2),
+        an.EntropyLDiversity("s", 2, "grassberger"),
+        an.RecursiveCLDiversity("s", 3, 2),
+        an.KMap(2, 1_000),
+        an.Profitability(10, 300, 4, 2, no_attack=True),
+    ],
+)
+def test_models_that_imply_a_least_class_take_an_empty_one(model: an.Model) -> None:
+    """The same without k-anonymity: each of these models asks for rows too, as in ARX.
+
+    Of presence alone the class without anybody is asked, and it closes level 0.
+    """
+    values = ["a"] * 10 + ["b"] * 90
+    frame = pl.DataFrame({"q": values, "s": ["x", "y"] * 50})
+    presence = an.DeltaPresence(0.1, 0.6, subset=[True] * 6 + [False] * 94)
+    asked: dict[str, Any] = {"quasi_identifiers": {"q": one_column(values)}}
+    result = an.anonymize(frame, models=[model, presence], **asked)
+    assert result.levels == {"q": 0}
+    assert result.suppressed == 0
+    with pytest.raises(an.AnonymizeError, match="No transformation"):
+        an.anonymize(frame, models=[presence], **asked)
+
+
 def test_a_node_that_is_ruled_out_tells_how_many_rows_would_go() -> None:
     values = [str(n) for n in range(40)]
     result = an.anonymize(
@@ -94,6 +121,26 @@ def test_an_order_must_name_each_value_but_not_what_is_missing() -> None:
     model = an.OrderedTCloseness("s", 0.2, ["low", "middle"])
     with pytest.raises(an.AnonymizeError, match="lacks a value"):
         an.anonymize(frame, models=[model], **asked)
+
+
+def test_levels_that_are_fixed_know_no_limit_and_are_not_chosen_by_the_data() -> None:
+    values = ["a"] * 90 + [str(n) for n in range(10)]
+    drawn = an.EpsilonDeltaDP(1.0, 1e-3, {"q": 0}, sample=[True] * 100)
+    asked: dict[str, Any] = {
+        "quasi_identifiers": {"q": one_column(values)},
+        "models": [drawn],
+        "suppression_limit": 0.02,
+    }
+    frame = pl.DataFrame({"q": values})
+    for result in (
+        an.anonymize(frame, **asked),
+        an.transform(frame, levels={"q": 0}, **asked),
+    ):
+        told = an.explain(result)
+        assert (told.suppressed, told.limit) == (10, 100)
+        assert result.apply({"q": 0}).suppressed == 10
+        with pytest.raises(an.AnonymizeError, match="fix other levels"):
+            result.apply({"q": 1})
 
 
 @pytest.mark.parametrize("epsilon", [8.0, 12.0, 40.0])

@@ -128,3 +128,51 @@ def test_local_recoding_leaves_rows_that_were_suppressed_before() -> None:
     assert cells.suppressed == 0
     hidden = pl.all_horizontal(pl.col(NAMES) == "*")
     assert cells.frame.select(hidden.sum()).item() >= before
+
+
+ANY = an.Hierarchy.from_csv("1;1-2;Any\n2;1-2;Any\n3;3;Any\n")
+SIDE = an.Hierarchy.from_csv("a;Any\nb;Any\n")
+
+
+@pytest.mark.parametrize("shown", ["*", "Any"])
+def test_a_root_of_another_name_reads_what_was_suppressed(shown: str) -> None:
+    """Suppressed rows show `*`, whatever the root of their hierarchies is called."""
+    frame = pl.DataFrame({"x": ["1", "1", "2", "3"], "y": ["a", "a", "b", "b"]})
+    quasi = {"x": ANY, "y": SIDE}
+    asked = {"quasi_identifiers": quasi, "models": [an.KAnonymity(2)]}
+    exact = {"levels": {"x": 0, "y": 0}, "suppression_limit": 0.5}
+    release = an.transform(frame, **exact, **asked)
+    assert release.suppressed == 2
+    again = release.frame.with_columns(pl.col("x", "y").replace("*", shown))
+    assert not any(quasi[name].check(again[name]) for name in quasi)
+    found = an.anonymize(again, **asked)
+    assert found.checker.problem.total == 2
+    assert set(found.levels.values()) == {0}
+    assert found.frame["x"].to_list() == ["1", "1", "*", "*"]
+    assert an.recode_locally(again, **asked).suppressed == 0
+
+
+def test_both_marks_of_a_suppressed_cell_are_one_value() -> None:
+    frame = pl.DataFrame({"x": ["*", "Any", "1", "1"], "y": ["a", "a", "b", "b"]})
+    found = an.anonymize(
+        frame, quasi_identifiers={"x": ANY, "y": SIDE}, models=[an.KAnonymity(2)]
+    )
+    assert found.levels == {"x": 0, "y": 0}
+    assert found.frame["x"].to_list() == ["Any", "Any", "1", "1"]
+    assert found.checker.problem.columns[0].shares[0].tolist() == [1 / 3, 1.0]
+
+
+def test_a_row_for_the_mark_is_no_leaf_of_another_root() -> None:
+    named = an.Hierarchy.from_csv("1;Any\n2;Any\n*;Any\n")
+    assert [path[0] for path in named.leaves] == ["1", "2"]
+    assert named.path("*") == ("Any", "Any")
+    assert named.with_missing_values(["*", "3"]).values == ("1", "2", "*", "3")
+
+
+def test_a_suppressed_cell_makes_no_row_unique() -> None:
+    frame = pl.DataFrame(
+        {"a": ["x", "x", "x", "y", "y", "*"], "b": ["1", "1", "*", "2", "3", "*"]}
+    )
+    found = an.minimal_uniques(frame, ["a", "b"])
+    assert dict(found.rows_by_set) == {("b",): 2}
+    assert found.special_rows == 2

@@ -57,3 +57,21 @@ def test_distinction_lists_sets_by_size() -> None:
     found = distinction_and_separation(frame, ["a", "b", "c"], largest=2)
     assert [len(one.columns) for one in found] == [1, 1, 1, 2, 2, 2]
     assert distinction_and_separation(frame, ["a"], largest=3)[0].distinction == 0.5
+
+
+@pytest.mark.parametrize("kind", [pl.String, pl.Categorical, pl.Enum(["*", "x", "y"])])
+def test_a_suppressed_row_stands_not_alone(kind: pl.DataType) -> None:
+    cells = {"a": ["x", "x", "y", "y", "*"], "b": ["x", "x", None, None, "*"]}
+    frame = pl.DataFrame(cells, schema={"a": kind, "b": kind})
+    found = uniqueness(frame, ["a", "b"])
+    assert (found.rows, found.classes, found.unique_rows) == (4, 2, 0)
+    assert found.smallest_class == 2
+    a, b, _ = distinction_and_separation(frame, ["a", "b"], largest=2)
+    assert (a.distinction, b.distinction) == (0.5, 0.5)
+    assert a.separation == pytest.approx(2 / 3)
+
+
+def test_a_row_that_shows_something_is_kept() -> None:
+    frame = pl.DataFrame({"a": ["*", "x"], "n": [1, 1]})
+    assert uniqueness(frame, ["a", "n"]).rows == 2
+    assert uniqueness(frame.with_columns(a=pl.lit("*")), ["a"]).rows == 0
