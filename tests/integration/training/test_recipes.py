@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -212,6 +213,28 @@ def test_column_that_vanished_is_refused(register_version: Any, steward: Any) ->
             version=register_version, recipe=recipe, by=steward, name="Model"
         )
     assert (refused.value.code, refused.value.column) == ("column_vanished", "sodium")
+
+
+def test_target_of_another_kind_is_refused(register_version: Any, steward: Any) -> None:
+    recipe = recipes.build(
+        version=register_version, request={}, by=register_version.created_by
+    )
+    assert recipe.target_kind == "category"
+    register_version.columns.filter(name="readmitted").update(kind="boolean")
+    for fitted in (recipe, replace(recipe, target_kind="number")):
+        with pytest.raises(DataError) as refused:
+            services.submit(
+                version=register_version, recipe=fitted, by=steward, name="Model"
+            )
+        assert (refused.value.code, refused.value.column) == (
+            "column_kind",
+            "readmitted",
+        )
+    older = replace(recipe, target_kind="")  # of a recipe that does not say it
+    recipes.fit_to(recipe=older, version=register_version)
+    to_regress = replace(older, task="regression")
+    with pytest.raises(DataError, match="another kind"):
+        recipes.fit_to(recipe=to_regress, version=register_version)
 
 
 def test_identifiers_and_target_are_no_inputs(register_version: Any) -> None:
