@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from privacyhub.datasets import tables
 from privacyhub.datasets.models import Version
 from privacyhub.datasets.services import the_ledger
-from privacyhub.engines.dp.sampling import (
-    bound_rows_per_unit,
-)
+from privacyhub.engines.dp.sampling import rows_of_units
 from privacyhub.engines.dp.splitting import coins
 from privacyhub.engines.prepare.encoding import EncodedTable
 from privacyhub.engines.tables import ROW_ID
@@ -68,11 +66,7 @@ def read_side(
     side = frame.filter(pl.Series(chosen)).select(columns)
     if units is None or not len(units):
         return Side(frame=side, units=units)
-    kept = bound_rows_per_unit(
-        units,
-        max_rows=account.most_rows_per_unit,
-    ).rows
-    rows = np.sort(kept[kept >= 0])
+    rows = rows_of_units(units, max_rows=account.most_rows_per_unit)
     return Side(frame=side[rows], units=units[rows])
 
 
