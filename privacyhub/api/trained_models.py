@@ -63,7 +63,8 @@ class ModelVersionBody(serializers.ModelSerializer[ModelVersion]):
     )
     loss_curve = serializers.SerializerMethodField(
         help_text="exact mean loss over the run; without privacy only, and empty but "
-        "for those who manage the data, and auditors"
+        "for those who manage the data, and auditors; null where it grew beyond all "
+        "numbers"
     )
 
     class Meta:
@@ -89,8 +90,10 @@ class ModelVersionBody(serializers.ModelSerializer[ModelVersion]):
     def get_public_key(self, version: ModelVersion) -> str:
         return base64.b64encode(artefacts.public_key()).decode()
 
-    @extend_schema_field(serializers.ListField(child=serializers.FloatField()))
-    def get_loss_curve(self, version: ModelVersion) -> list[float]:
+    @extend_schema_field(
+        serializers.ListField(child=serializers.FloatField(allow_null=True))
+    )
+    def get_loss_curve(self, version: ModelVersion) -> list[float | None]:
         shown = version.loss_curve and services.may_see_exact(
             model_id=version.model_id, user=self.context["request"].user
         )

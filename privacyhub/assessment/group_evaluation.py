@@ -29,7 +29,7 @@ from privacyhub.engines.assess.group_errors import (
 )
 from privacyhub.engines.dp.events import LaplaceEvent
 from privacyhub.engines.dp.model import TrainedModel
-from privacyhub.engines.prepare.encoding import as_texts
+from privacyhub.engines.prepare.encoding import as_texts, places_in
 from privacyhub.governance import audit, ledger
 from privacyhub.governance.ledger import BudgetRefused
 from privacyhub.training import deliveries, plans, recipes
@@ -151,12 +151,9 @@ def _declared_groups(version: Version, name: str) -> tuple[str, ...]:
 
 def codes_of(values: pl.Series, groups: tuple[str, ...]) -> NDArray[np.int64]:
     """Each row's place in the groups, len(groups) for one of none of them."""
-    texts = as_texts(values)
     if groups == BOOLEANS:
-        texts = texts.str.to_lowercase()
-    return texts.replace_strict(
-        list(groups), range(len(groups)), default=len(groups), return_dtype=pl.Int64
-    ).to_numpy()
+        values = as_texts(values).str.to_lowercase()
+    return np.minimum(places_in(values, groups), len(groups))
 
 
 @dataclass(frozen=True, kw_only=True)

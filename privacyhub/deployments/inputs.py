@@ -15,7 +15,7 @@ import polars as pl
 
 from privacyhub.datasets.errors import DataError
 from privacyhub.engines.dp.model import TrainedModel
-from privacyhub.engines.prepare.encoding import ColumnSpec
+from privacyhub.engines.prepare.encoding import ColumnSpec, written_out
 
 MOST_ROWS = 1_000
 _TYPES: dict[str, Any] = {
@@ -137,6 +137,8 @@ def _boolean(value: Any) -> bool:
 def _text(value: Any) -> str:
     if not isinstance(value, str | int | float):
         raise TypeError
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)  # as it is written where the model learnt it
     return str(value).strip() if not isinstance(value, bool) else str(value).lower()
 
 
@@ -153,14 +155,17 @@ def _fitted(table: pl.DataFrame, column: ColumnSpec) -> pl.Expr:
     series = table[column.name]
     wanted = _TYPES[column.kind]
     if column.kind == "boolean":
-        texts = series.cast(pl.String).str.strip_chars().str.to_lowercase()
+        texts = written_out(series).str.strip_chars().str.to_lowercase()
         marks = {name: True for name in _TRUE} | {name: False for name in _FALSE}
         fitted = texts.replace_strict(marks, default=None, return_dtype=pl.Boolean)
     elif column.kind == "date" and series.dtype == pl.String:
         fitted = series.str.strip_chars().str.to_date(strict=False)
+    elif column.kind == "category":
+        fitted = written_out(series)
     else:
         fitted = series.cast(wanted, strict=False)
-    bad = (fitted.is_null() & series.is_not_null()).arg_true()
+    held = series.fill_nan(None) if series.dtype.is_float() else series
+    bad = (fitted.is_null() & held.is_not_null()).arg_true()
     if len(bad):
         raise _wrong_type(int(bad[0]) + 1, column)
     return pl.lit(fitted).alias(column.name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from privacyhub.datasets.errors import DataError
 from privacyhub.engines.dp.architecture import Architecture
 from privacyhub.engines.dp.spec import REFERENCES, TrainSpec
 from privacyhub.engines.prepare.encoding import MAX_ONE_HOT, default_knots
@@ -21,16 +22,23 @@ from privacyhub.training.tuning import checked_space
 _BOOLEAN_WIDTH = 3  # false, true, missing
 # Numbers in the gradients of a batch's rows, which some loops hold at once; of 4 bytes.
 _MOST_ROW_GRADIENTS = 10**8
+# Where units have several rows: numbers of 8 bytes in a batch's inputs and pairs of
+# rows, and places of 4 bytes for the rows of all units.
+_MOST_PAIR_NUMBERS = 2 * 10**8
+_MOST_PLACES = 4 * 10**8
 
 
 def require_fits(*, recipe: RecipeSpec, spec: TrainSpec) -> None:
     """Refuse a network that cannot be built or that the chosen loop cannot train.
 
-    Raises SettingError; DataError for a value of the search that cannot be.
+    Raises SettingError; DataError for a value of the search that cannot be, and for
+    more rows of a unit than fit the memory.
     """
     for tried in _tried(recipe, spec):
         for many_names in (False, True):
-            widest(recipe=recipe, spec=tried, many_names=many_names)
+            network = widest(recipe=recipe, spec=tried, many_names=many_names)
+            if spec.max_rows_per_unit > 1:
+                _require_room_for_units(spec, network)
     if spec.implementation in REFERENCES:
         _require_reference(recipe, spec, name=REFERENCES[spec.implementation])
 
@@ -60,6 +68,32 @@ def widest(*, recipe: RecipeSpec, spec: TrainSpec, many_names: bool) -> Architec
             "layers or fewer columns, or declare the values of category columns.",
             setting="hidden",
         ) from error
+
+
+def _require_room_for_units(spec: TrainSpec, network: Architecture) -> None:
+    """Refuse what the most rows of a unit would take, whatever rows there are.
+
+    How many there are in fact is the data's own: neither the memory nor the time that a
+    run takes may follow the largest unit.
+    """
+    most, batch = spec.max_rows_per_unit, spec.expected_batch
+    if spec.units * most > _MOST_PLACES:
+        raise DataError(
+            f"Up to {most:,} rows of one unit, of {spec.units:,} declared units for "
+            f"training, are more than {_MOST_PLACES:,} rows. Declare fewer rows of a "
+            "unit in the budget.",
+            code="most_rows",
+        )
+    widths = sum(embedding.width for embedding in network.embeddings)
+    width = max(network.features + widths, *network.hidden, network.outputs)
+    if batch * most * (width + most) > _MOST_PAIR_NUMBERS:
+        raise SettingError(
+            f"Up to {most:,} rows of one unit are compared with each other: with an "
+            f"expected batch of {batch:,} units and {width:,} numbers a row, that is "
+            f"more than {_MOST_PAIR_NUMBERS:,} numbers at once. Choose a smaller "
+            "batch, or declare fewer rows of a unit in the budget.",
+            setting="expected_batch",
+        )
 
 
 def _tried(recipe: RecipeSpec, spec: TrainSpec) -> Iterator[TrainSpec]:

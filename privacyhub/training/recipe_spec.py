@@ -49,6 +49,7 @@ class RecipeSpec:
 
     classes: of a classification, in the model's order; of two the second is the
     positive one. `classes_declared` is False when they were taken from the profile.
+    target_kind: as which kind the target is read; older recipes do not say it.
     target_bounds: of a regression; None lets DP statistics find them.
     delta: empty takes 1/(10 N) of the declared N, at most the ledger's cap.
     settings: what overrides the engine's rule.
@@ -68,6 +69,7 @@ class RecipeSpec:
     holdout: float = DEFAULT_HOLDOUT
     settings: dict[str, Any] = field(default_factory=dict)
     tuning: dict[str, Any] | None = None
+    target_kind: EncodedKind | Literal[""] = ""
 
     @property
     def is_private(self) -> bool:

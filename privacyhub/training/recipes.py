@@ -95,6 +95,7 @@ def build(
         holdout=holdout(request.get("holdout")),
         settings=settings_of(request.get("settings") or {}),
         tuning=_tuning(request, privacy=privacy),
+        target_kind=ENCODED_KINDS[target.kind],
     )
 
 
@@ -138,12 +139,14 @@ def fit_to(
                 code="identifier",
                 column=name,
             )
-    for column in recipe.columns:
-        if ENCODED_KINDS[columns[column.name].kind] != column.kind:
+    target_kind = "number" if recipe.task == "regression" else recipe.target_kind
+    kinds = {column.name: column.kind for column in recipe.columns}
+    for name, kind in [*kinds.items(), (recipe.target, target_kind)]:
+        if kind and ENCODED_KINDS[columns[name].kind] != kind:
             raise Conflict(
-                f"Column “{column.name}” is of another kind than in the recipe.",
+                f"Column “{name}” is of another kind than in the recipe.",
                 code="column_kind",
-                column=column.name,
+                column=name,
             )
 
 

@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from privacyhub.datasets import tables
 from privacyhub.datasets.models import Version
 from privacyhub.datasets.services import the_ledger
-from privacyhub.engines.dp.sampling import (
-    bound_rows_per_unit,
-)
+from privacyhub.engines.dp.sampling import rows_of_units
 from privacyhub.engines.dp.splitting import coins
 from privacyhub.engines.prepare.encoding import EncodedTable
 from privacyhub.engines.tables import ROW_ID
@@ -52,22 +50,23 @@ def read_side(
     needed = list(dict.fromkeys([ROW_ID, *columns, *([key] if key else [])]))
     frame = tables.load(version, columns=needed)
     ids = _unit_ids(frame, key=key)
-    tossed = coins(ids, key=keys.unwrap(account.split_key), holdout=holdout)
+    distinct = ids.unique()
+    places = _places(ids, among=distinct)
+    tossed = coins(distinct, key=keys.unwrap(account.split_key), holdout=holdout)
+    tossed = tossed[places]
     if key is not None:
         # A row without a key has no name that lasts: its id follows its content, so a
         # refresh that edits it would toss anew, and it would pay on both sides while
         # each side's sum counts one. It is therefore never held out.
         tossed &= frame[key].is_not_null().to_numpy()
     chosen = tossed == held_out
-    units = None if key is None else _codes(ids, frame[key])[chosen]
+    units = None
+    if key is not None:
+        units = np.where(frame[key].is_null().to_numpy(), -1, places)[chosen]
     side = frame.filter(pl.Series(chosen)).select(columns)
     if units is None or not len(units):
         return Side(frame=side, units=units)
-    kept = bound_rows_per_unit(
-        units,
-        max_rows=account.most_rows_per_unit,
-    ).rows
-    rows = np.sort(kept[kept >= 0])
+    rows = rows_of_units(units, max_rows=account.most_rows_per_unit)
     return Side(frame=side[rows], units=units[rows])
 
 
@@ -88,15 +87,23 @@ def never_empty(table: EncodedTable) -> EncodedTable:
     )
 
 
-def _unit_ids(frame: pl.DataFrame, *, key: str | None) -> NDArray[np.str_]:
+def _unit_ids(frame: pl.DataFrame, *, key: str | None) -> pl.Series:
     """The id a row's coin is drawn for: its unit's, or its own without a key."""
     own = pl.lit("row:") + pl.col(ROW_ID).cast(pl.String)
     if key is None:
-        ids = frame.select(own.alias("id"))["id"]
-    else:
-        unit = pl.lit("unit:") + _key_text(frame, key)
-        ids = frame.select(pl.coalesce(unit, own).alias("id"))["id"]
-    return np.asarray(ids.to_list(), dtype=str)
+        return frame.select(own.alias("id"))["id"]
+    unit = pl.lit("unit:") + _key_text(frame, key)
+    return frame.select(pl.coalesce(unit, own).alias("id"))["id"]
+
+
+def _places(ids: pl.Series, *, among: pl.Series) -> NDArray[np.int64]:
+    """Each row's place among the distinct ids: int64 [rows].
+
+    One text for each would be as wide in NumPy as the longest is.
+    """
+    table = among.to_frame().with_row_index("place")
+    joined = ids.to_frame().join(table, on=ids.name, how="left", maintain_order="left")
+    return joined["place"].cast(pl.Int64).to_numpy()
 
 
 def _key_text(frame: pl.DataFrame, key: str) -> pl.Expr:
@@ -107,8 +114,3 @@ def _key_text(frame: pl.DataFrame, key: str) -> pl.Expr:
         as_integer = column.cast(pl.Int64, strict=False).cast(pl.String)
         return pl.when(whole).then(as_integer).otherwise(column.cast(pl.String))
     return column.cast(pl.String).str.strip_chars()
-
-
-def _codes(ids: NDArray[np.str_], keys_of_rows: pl.Series) -> NDArray[np.int64]:
-    _, codes = np.unique(ids, return_inverse=True)
-    return np.where(keys_of_rows.is_null().to_numpy(), -1, codes).astype(np.int64)

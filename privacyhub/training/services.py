@@ -15,7 +15,7 @@ from privacyhub.anonymization.models import AnonymizationRun
 from privacyhub.datasets import services as datasets
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Version
-from privacyhub.engines.dp.model import TrainedModel
+from privacyhub.engines.dp.model import TrainedModel, known_losses
 from privacyhub.governance import audit, entries, ledger
 from privacyhub.governance.ledger import BudgetRefused
 from privacyhub.governance.models import Grant, Ledger
@@ -186,7 +186,7 @@ def publish(
         key=stored.key,
         guarantee=model.guarantee or {},
         summary=summary_of(model, run=run),
-        loss_curve=losses if run.privacy == Privacy.NONE else [],
+        loss_curve=known_losses(losses) if run.privacy == Privacy.NONE else [],
     )
     if run.privacy == Privacy.NONE:
         _note_shared(version, recipients=deliveries.grantees(row), by=run.owner)

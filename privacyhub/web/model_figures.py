@@ -142,9 +142,10 @@ def epsilon_over_steps(
 
 
 def loss(model_version: ModelVersion) -> Figure | None:
-    """The training loss; only runs without privacy record one."""
+    """The training loss, where it is a number; only of runs without privacy."""
     values = model_version.loss_curve
-    if not values:
+    known = [(k + 1, loss) for k, loss in enumerate(values) if loss is not None]
+    if not known:
         return None
     return {
         "kind": "line",
@@ -153,8 +154,8 @@ def loss(model_version: ModelVersion) -> Figure | None:
         "series": [
             {
                 "name": "Loss",
-                "x": [(k + 1) / len(values) for k in range(len(values))],
-                "y": values,
+                "x": [place / len(values) for place, _ in known],
+                "y": [loss for _, loss in known],
             }
         ],
     }

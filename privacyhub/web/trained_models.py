@@ -120,6 +120,7 @@ def model_version(request: HttpRequest, pk: Any) -> HttpResponse:
         ),
         "epsilon_figure": model_figures.epsilon_over_steps(version.run.plan),
         "loss_figure": model_figures.loss(version) if steward else None,
+        "is_diverged": steward and None in version.loss_curve,
         "source": version.run.version if steward else None,
         "newer": _newer_versions(version) if manages.exists() else [],
     }

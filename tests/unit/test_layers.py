@@ -174,7 +174,12 @@ def test_an_upward_import_is_found() -> None:
     assert _layer("jobs.tasks.train") == "jobs.tasks"
 
 
-DRAWS_BY_WORDS = ("PoissonSampler", "bound_rows_per_unit", "normal_noise")
+DRAWS_BY_WORDS = (
+    "PoissonSampler",
+    "bound_rows_per_unit",
+    "rows_of_units",
+    "normal_noise",
+)
 
 
 def _fixed_noise(tree: ast.AST) -> list[int]:

@@ -23,6 +23,8 @@ from privacyhub.engines.dp.events import (
 
 MAX_NOISE_MULTIPLIER = 10_000.0
 LEAST_NOISE = 0.3
+_MOST_GROUP_EPSILON = 500.0
+_STEP = 1.02  # between the epsilons that are tried for one unit of a group
 
 
 class EpsilonAfter(TypedDict):
@@ -177,57 +179,77 @@ def epsilon_table(
     return rows
 
 
-def group_epsilon(event: Event, *, delta: float, size: int) -> float:
+def group_epsilon(
+    event: Event, *, delta: float, size: int, additive_delta: float = 0.0
+) -> float:
     """The epsilon at the same `delta` for `size` units that change together.
 
     If one unit has (e, d), then k units have (k e, d (1 + exp e + ... + exp((k-1) e))).
-    The best e of the event's whole privacy curve is taken. Infinite where none serves.
+    The best e of the event's whole privacy curve is taken. additive_delta: the part of
+    delta that the event does not hold; it is in d, so it grows with the group like the
+    rest. Infinite where no e serves.
     """
     if size < 1:
         raise ValueError("A group has at least one unit.")
     if _is_empty(event):
-        return 0.0
+        return 0.0 if size * additive_delta <= delta else math.inf
 
     if accountants.uses_selection(event):
-        return _group_epsilon_fixed_delta(event, delta=delta, size=size)
+        return _group_epsilon_fixed_delta(
+            event, delta=delta, size=size, additive_delta=additive_delta
+        )
     curve = accountants.privacy_loss_distribution(event)
 
-    def log_group_delta(single: float) -> float:
-        """ln of the group's delta when one unit's epsilon is `single`."""
-        one = float(curve.get_delta_for_epsilon(single))
-        if one <= 0:
-            return -math.inf
-        growth = math.fsum(math.exp(i * single) for i in range(size))
-        return math.log(one) + math.log(growth)
+    def is_enough(single: float) -> bool:
+        """Whether the group keeps `delta` where one unit's epsilon is `single`."""
+        one = float(curve.get_delta_for_epsilon(single)) + additive_delta
+        return one * _growth(single, size=size) <= delta
 
     low = 0.0
     high = max(1e-3, float(curve.get_epsilon_for_delta(delta)))
-    target = math.log(delta)
-    while log_group_delta(high) > target:
-        low, high = high, high * 1.5
-        if high * size > 500:
-            return math.inf
+    while not _is_beyond(high, size=size):
+        if is_enough(high):
+            break
+        if additive_delta * _growth(high, size=size) > delta:
+            return math.inf  # it only grows from here on
+        low, high = high, high * _STEP
+    else:
+        return math.inf
     while high - low > 1e-4 * high:
         middle = (low + high) / 2
-        if log_group_delta(middle) > target:
-            low = middle
-        else:
+        if is_enough(middle):
             high = middle
+        else:
+            low = middle
     return size * high
 
 
-def _group_epsilon_fixed_delta(event: Event, *, delta: float, size: int) -> float:
+def _group_epsilon_fixed_delta(
+    event: Event, *, delta: float, size: int, additive_delta: float
+) -> float:
     """Group epsilon through one RDP conversion at a smaller delta."""
-    single_delta = delta
+    single_delta = delta - additive_delta
     for _ in range(60):
-        single = epsilon(event, delta=single_delta)
-        if not math.isfinite(single) or size * single > 500:
+        if single_delta <= 0:
             return math.inf
-        growth = math.fsum(math.exp(i * single) for i in range(size))
-        if single_delta * growth <= delta:
+        single = epsilon(event, delta=single_delta)
+        if _is_beyond(single, size=size):
+            return math.inf
+        growth = _growth(single, size=size)
+        if (single_delta + additive_delta) * growth <= delta:
             return size * single
-        single_delta = delta / growth / 1.01
+        single_delta = delta / growth / 1.01 - additive_delta
     return math.inf
+
+
+def _is_beyond(single: float, *, size: int) -> bool:
+    """Whether a group's epsilon would say nothing any more, or overflow."""
+    return not size * single <= _MOST_GROUP_EPSILON
+
+
+def _growth(single: float, *, size: int) -> float:
+    """By how much a group's delta is more than one unit's of epsilon `single`."""
+    return math.fsum(math.exp(i * single) for i in range(size))
 
 
 def default_delta(units: int) -> float:

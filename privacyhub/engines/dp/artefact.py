@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ from safetensors.numpy import save as save_tensors
 
 from privacyhub.engines.dp.architecture import Architecture
 from privacyhub.engines.dp.events import event_from_dict
-from privacyhub.engines.dp.model import TrainedModel
+from privacyhub.engines.dp.model import TrainedModel, known_losses
 from privacyhub.engines.dp.spec import TrainSpec
 from privacyhub.engines.prepare.encoding import Encoder
 
@@ -68,7 +69,7 @@ def save_model(
                 "spec": model.spec.to_dict(),
                 "event": None if model.event is None else model.event.to_dict(),
                 "steps_run": model.steps_run,
-                "losses": model.losses,
+                "losses": known_losses(model.losses),
             }
         ),
         "guarantee.json": _json(model.guarantee),
@@ -158,7 +159,9 @@ def _model(entries: Mapping[str, bytes]) -> TrainedModel:
         encoder=None if stored_encoder is None else Encoder.from_dict(stored_encoder),
         event=None if event is None else event_from_dict(event),
         steps_run=int(training["steps_run"]),
-        losses=[float(loss) for loss in training["losses"]],
+        losses=[
+            math.nan if loss is None else float(loss) for loss in training["losses"]
+        ],
         guarantee=json.loads(entries["guarantee.json"]),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -80,7 +81,7 @@ def guarantee_of(
     selection: of a search over settings, of which `training` is one trial; it is paid
     in the place of `training`.
     delta is the total; `additive_delta` of it goes to category names, the rest to the
-    events.
+    events. Of a group of units both parts grow.
     """
     accounting.require_delta_below_one_over(delta=delta, units=spec.units)
     event_delta = delta - additive_delta
@@ -91,8 +92,10 @@ def guarantee_of(
     epsilon = accounting.epsilon(event, delta=event_delta)
     groups: dict[str, float | None] = {}
     for size in (2, 5):
-        group = accounting.group_epsilon(event, delta=event_delta, size=size)
-        groups[str(size)] = group if group < 500 else None
+        group = accounting.group_epsilon(
+            event, delta=delta, size=size, additive_delta=additive_delta
+        )
+        groups[str(size)] = group if math.isfinite(group) else None
     missing = [
         f"Bounds and domain of column {name}."
         for name, source in (column_sources or {}).items()

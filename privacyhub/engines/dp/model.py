@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +24,8 @@ class TrainedModel:
     encoder: turns a table into the network's input; None for bare arrays.
     event: what the executed steps cost; None without privacy.
     steps_run: executed steps; fewer than the spec's when stopped early.
-    losses: mean loss a step, only of a run without privacy.
+    losses: mean loss a step, only of a run without privacy; one that diverged is not
+        finite there.
     guarantee: the JSON object that `guarantee.Guarantee.to_dict` makes.
     """
 
@@ -34,3 +37,8 @@ class TrainedModel:
     steps_run: int = 0
     losses: list[float] = field(default_factory=list)
     guarantee: dict[str, Any] | None = None
+
+
+def known_losses(losses: Sequence[float]) -> list[float | None]:
+    """Losses as JSON can hold them: None where one is not finite."""
+    return [loss if math.isfinite(loss) else None for loss in losses]

@@ -48,8 +48,34 @@ def bound_rows_per_unit(
     `unit_of_row`: one integer a row; equal integers are one unit, a negative integer
     is a row without a key, which is a unit of its own. words: only tests pass others.
     """
+    order, codes, rank = _ranked(unit_of_row, words=words)
+    kept = _within(rank, max_rows=max_rows)
+    rows = np.full((int(codes.max(initial=-1)) + 1, max_rows), -1, dtype=np.int32)
+    rows[codes[kept], rank[kept]] = order[kept]
+    return UnitRows(rows=rows)
+
+
+def rows_of_units(
+    unit_of_row: NDArray[np.int64], *, max_rows: int, words: Words | None = None
+) -> NDArray[np.int64]:
+    """The rows that `bound_rows_per_unit` keeps, in their order: int64 [kept]."""
+    order, _, rank = _ranked(unit_of_row, words=words)
+    return np.sort(order[_within(rank, max_rows=max_rows)])
+
+
+def _within(rank: NDArray[np.int64], *, max_rows: int) -> NDArray[np.bool_]:
     if max_rows < 1:
         raise ValueError("A unit contributes at least one row.")
+    return rank < max_rows
+
+
+def _ranked(
+    unit_of_row: NDArray[np.int64], *, words: Words | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Rows by unit, in random order inside of it; each one's unit, and its place there.
+
+    Units are numbered from 0; a row without a key is one of its own.
+    """
     unit_of_row = np.asarray(unit_of_row, dtype=np.int64)
     keyless = unit_of_row < 0
     keys = unit_of_row.copy()
@@ -62,10 +88,7 @@ def bound_rows_per_unit(
     rank = np.arange(len(order)) - np.repeat(
         starts, np.diff(np.append(starts, len(order)))
     )
-    kept = rank < max_rows
-    rows = np.full((len(starts), max_rows), -1, dtype=np.int32)
-    rows[sorted_codes[kept], rank[kept]] = order[kept]
-    return UnitRows(rows=rows)
+    return order, sorted_codes, rank
 
 
 @dataclass(frozen=True, kw_only=True)

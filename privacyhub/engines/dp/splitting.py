@@ -32,17 +32,15 @@ def coins(
         raise ValueError(f"The key of a split has {KEY_BYTES} bytes.")
     if not 0 < holdout < 1:
         raise ValueError("The held-out share must lie between 0 and 1.")
-    ids = np.asarray(unit_ids if isinstance(unit_ids, np.ndarray) else list(unit_ids))
-    distinct, inverse = np.unique(ids.astype(str), return_inverse=True)
     threshold = int(holdout * _SCALE)
-    held_out = np.fromiter(
-        (_number(str(unit), key) < threshold for unit in distinct),
-        dtype=bool,
-        count=len(distinct),
-    )
-    return held_out[inverse]
+    # A set, and no array of texts: that takes the longest id's room for each row.
+    ids = [str(unit) for unit in unit_ids]
+    held_out = {unit: _number(unit, key) < threshold for unit in set(ids)}
+    return np.fromiter((held_out[unit] for unit in ids), dtype=bool, count=len(ids))
 
 
 def _number(unit: str, key: bytes) -> int:
+    """A unit's number below `_SCALE`; NUL at an id's end never counted."""
+    unit = unit.rstrip("\0")
     digest = hashlib.blake2b(unit.encode(), key=key, digest_size=8).digest()
     return int.from_bytes(digest, "big")

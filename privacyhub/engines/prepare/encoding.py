@@ -36,11 +36,14 @@ __all__ = [
     "boolean_places",
     "category_places",
     "default_knots",
+    "places_in",
+    "written_out",
 ]
 
 MAX_ONE_HOT = 64
 UNIFORM_KNOTS = 9
 _WIDE_RATIO = 100.0
+_MOST_WHOLE = 2.0**53  # below it a float holds every whole number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +195,7 @@ class Encoder:
             raise ValueError(f"The target column {target.name} is missing.")
         series = frame[target.name]
         if target.classes:
-            codes = _codes(series, target.classes).astype(np.float32)
+            codes = places_in(series, target.classes).astype(np.float32)
             codes[codes >= len(target.classes)] = np.nan
             return codes
         numbers = as_numbers(series, kind="number")
@@ -262,39 +265,63 @@ def as_numbers(series: pl.Series, *, kind: str) -> NDArray[np.float64]:
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
+def written_out(series: pl.Series) -> pl.Series:
+    """A column as text: whole floats like integers, null where not finite."""
+    if not series.dtype.is_float():
+        return series.cast(pl.String, strict=False)
+    held = pl.col(series.name)
+    is_whole = (held == held.floor()) & (held.abs() < _MOST_WHOLE)
+    as_integer = held.cast(pl.Int64, strict=False).cast(pl.String)
+    texts = pl.when(is_whole).then(as_integer).otherwise(held.cast(pl.String))
+    return series.to_frame().select(pl.when(held.is_finite()).then(texts)).to_series()
+
+
 def as_texts(series: pl.Series) -> pl.Series:
     """A column as text without surrounding blanks; null where missing or empty."""
-    texts = series.cast(pl.String, strict=False).str.strip_chars()
+    texts = written_out(series).str.strip_chars()
     return texts.set(texts == "", None)
 
 
-def _codes(series: pl.Series, domain: Sequence[str]) -> NDArray[np.int64]:
-    """Positions in the domain; len(domain) if unknown, len(domain) + 1 if missing."""
+def places_in(series: pl.Series, domain: Sequence[str]) -> NDArray[np.int64]:
+    """Positions in the domain; len(domain) if unknown, len(domain) + 1 if missing.
+
+    A column of numbers is matched by what the domain's names are as numbers: 1 and 1.0
+    are the same class however either is written.
+    """
     unknown, missing = len(domain), len(domain) + 1
     texts = as_texts(series)
     if not domain:
         codes = pl.Series(np.full(len(texts), unknown, dtype=np.int64))
     else:
-        codes = texts.replace_strict(
-            list(domain),
-            list(range(len(domain))),
-            default=unknown,
-            return_dtype=pl.Int64,
-        )
-    places = codes.to_numpy().copy()
-    places[texts.is_null().to_numpy()] = missing
-    return places.astype(np.int64)
+        names = list(domain)
+        if series.dtype.is_numeric():
+            names = [_as_whole(name) for name in names]
+        places = {name: len(names) - 1 - k for k, name in enumerate(reversed(names))}
+        codes = texts.replace_strict(places, default=unknown, return_dtype=pl.Int64)
+    found = codes.to_numpy().copy()
+    found[texts.is_null().to_numpy()] = missing
+    return found.astype(np.int64)
+
+
+def _as_whole(name: str) -> str:
+    """A whole number's name as an integer is written; any other name as it is."""
+    try:
+        number = float(name)
+    except ValueError:
+        return name
+    is_whole = number.is_integer() and abs(number) < _MOST_WHOLE
+    return str(int(number)) if is_whole else name
 
 
 def category_places(series: pl.Series, column: ColumnSpec) -> NDArray[np.int64]:
     """Each row's place among the column's domain, unknown and missing."""
-    return _codes(series, column.categories)
+    return places_in(series, column.categories)
 
 
 def boolean_places(series: pl.Series) -> NDArray[np.int64]:
     """0 for false, 1 for true, 2 for missing or neither."""
     texts = as_texts(series).str.to_lowercase()
-    places = _codes(texts, ("false", "true", "0", "1", "no", "yes"))
+    places = places_in(texts, ("false", "true", "0", "1", "no", "yes"))
     return np.where(places < 6, places % 2, 2)
 
 

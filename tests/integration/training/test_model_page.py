@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from html import unescape
 from typing import Any
@@ -70,14 +71,36 @@ def test_groups_of_two_and_five_are_told_with_their_epsilon(
 ) -> None:
     told = model_version.guarantee
     paid = compose([event_from_dict(event) for event in told["events"]])
-    delta = float(told["delta"]) - told["additive_delta"]
+    delta, additive = float(told["delta"]), told["additive_delta"]
+    assert additive > 0
     page = page_of(model_version, client_for(steward))
     for size in (2, 5):
-        epsilon = accounting.group_epsilon(paid, delta=delta, size=size)
-        assert told["group_epsilons"][str(size)] == epsilon
+        epsilon = accounting.group_epsilon(
+            paid, delta=delta, size=size, additive_delta=additive
+        )
+        is_bounded = math.isfinite(epsilon)
+        assert told["group_epsilons"][str(size)] == (epsilon if is_bounded else None)
         row = page[page.index(f">{size} units</th>") :].partition("</tr>")[0]
-        assert f">{epsilon_up(epsilon)}</td>" in row
+        assert f">{epsilon_up(epsilon) if is_bounded else 'no bound'}</td>" in row
+    assert told["group_epsilons"]["2"] > 2
+    assert told["group_epsilons"]["5"] is None
+    assert "Where there is no bound" in page
+
+
+def test_groups_without_names_to_find_have_bounds(
+    submit: Callable[..., Any],
+    run_jobs: Callable[[], None],
+    quick_engine: Any,
+    steward: Any,
+    client_for: Callable[[Any], Any],
+) -> None:
+    run = submit(features=["sodium", "creatinine"])
+    run_jobs()
+    told = run.model_version.guarantee
+    assert told["additive_delta"] == 0
     assert told["group_epsilons"]["5"] > told["group_epsilons"]["2"] > 1
+    page = page_of(run.model_version, client_for(steward))
+    assert "no bound" not in page
 
 
 def test_noise_of_the_released_figures_is_told(

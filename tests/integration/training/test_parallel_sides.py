@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from privacyhub.datasets import services as datasets
 from privacyhub.datasets.errors import Conflict
 from privacyhub.datasets.models import Version, VersionKind
 from privacyhub.engines.tables import patient_register
+from privacyhub.governance import keys
 from privacyhub.governance.models import Ledger, Part, Unit
 from privacyhub.training import plans, recipes
 from privacyhub.training.rows import _key_text, read_side
@@ -78,6 +80,20 @@ def visits(visits_of: Callable[..., Any]) -> Any:
     people = [f"p{k % 40}" if k % 2 else "" for k in range(400)]
     rows = [f"{p},{k % 7},{'ab'[k % 3 % 2]}" for k, p in enumerate(people)]
     return visits_of(rows, people=220, most_rows=10)
+
+
+def test_side_of_a_unit_is_the_coin_of_its_key(visits: Any) -> None:
+    key = keys.unwrap(datasets.the_ledger(visits).split_key)
+    side = read_side(visits, columns=["person"], holdout=0.3, held_out=True)
+    held_out = set(side.frame["person"])
+    for k in range(1, 40, 2):
+        text = f"unit:p{k}".encode()
+        digest = hashlib.blake2b(text, key=key, digest_size=8).digest()
+        tossed = int.from_bytes(digest, "big") < int(0.3 * 2**64)
+        assert (f"p{k}" in held_out) == tossed
+    codes = dict(zip(side.frame["person"], side.units, strict=True))
+    assert len(set(codes.values())) == len(held_out) > 1
+    assert [codes[person] for person in side.frame["person"]] == side.units.tolist()
 
 
 def test_rows_without_a_key_are_never_held_out(visits: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,6 +135,30 @@ def test_network_that_statistics_could_make_too_large_is_refused(
     assert not Reservation.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("people", "most_rows", "batch", "fits"),
+    [
+        (1_000, 100, 80, True),
+        (1_000, 3_000, 80, False),  # pairs of rows: 80 * 3,000 * 3,000
+        (1_000, 3_000, 1, True),
+        (90_000, 6_000, 1, False),  # places of rows: 432 million
+        (1_000, 2_000_000_000, 1, False),
+    ],
+)
+def test_more_rows_of_a_unit_than_fit_the_memory_are_refused(
+    people: int, most_rows: int, batch: int, fits: bool, visits_of: Any
+) -> None:
+    rows = [f"p{k % 60},{k % 7},{'ab'[k % 2]}" for k in range(300)]
+    version = visits_of(rows, people=people, most_rows=most_rows)
+    asked = {"target": "y", "settings": {"expected_batch": batch, "epochs": 0.1}}
+    if fits:
+        assert priced(version, asked).plan.spec.max_rows_per_unit == most_rows
+        return
+    with pytest.raises(DataError, match="rows of one unit"):
+        priced(version, asked)
+    assert not Reservation.objects.exists()
+
+
 @pytest.mark.parametrize("implementation", ["dpsequential", "dpkeras"])
 @pytest.mark.parametrize(("values", "fits"), [(64, True), (65, False)])
 def test_reference_is_for_declared_domains_that_need_no_embedding(
@@ -212,6 +237,28 @@ def test_column_that_vanished_is_refused(register_version: Any, steward: Any) ->
             version=register_version, recipe=recipe, by=steward, name="Model"
         )
     assert (refused.value.code, refused.value.column) == ("column_vanished", "sodium")
+
+
+def test_target_of_another_kind_is_refused(register_version: Any, steward: Any) -> None:
+    recipe = recipes.build(
+        version=register_version, request={}, by=register_version.created_by
+    )
+    assert recipe.target_kind == "category"
+    register_version.columns.filter(name="readmitted").update(kind="boolean")
+    for fitted in (recipe, replace(recipe, target_kind="number")):
+        with pytest.raises(DataError) as refused:
+            services.submit(
+                version=register_version, recipe=fitted, by=steward, name="Model"
+            )
+        assert (refused.value.code, refused.value.column) == (
+            "column_kind",
+            "readmitted",
+        )
+    older = replace(recipe, target_kind="")  # of a recipe that does not say it
+    recipes.fit_to(recipe=older, version=register_version)
+    to_regress = replace(older, task="regression")
+    with pytest.raises(DataError, match="another kind"):
+        recipes.fit_to(recipe=to_regress, version=register_version)
 
 
 def test_identifiers_and_target_are_no_inputs(register_version: Any) -> None:

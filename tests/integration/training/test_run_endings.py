@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from privacyhub.governance.models import Reservation
 from privacyhub.training import artefacts, attempts, recipes
 from privacyhub.training import services as training
 from privacyhub.training.models import TrainingRun
+from privacyhub.training.rows import read_side
 
 RUN = Callable[[], None]
 ROWS = 300
@@ -114,6 +116,37 @@ def test_training_side_without_a_unit_trains_on_noise(
     assert steps == training.plan_of(run).spec.steps > 0
     assert spent == Reservation.objects.get(run_id=run.job_id).vector
     assert set(reserved) == {"0"}
+
+
+@pytest.mark.parametrize("spoil", ["long key", "no key", "one unit"])
+def test_poison_key_ends_like_a_clean_one(
+    spoil: str, visits_of: Callable[..., Any], steward: Any, run_jobs: RUN
+) -> None:
+    people = [f"p{k % 60}" for k in range(ROWS)]
+    if spoil == "one unit":
+        people = ["p1"] * ROWS
+    else:
+        people[7] = {"long key": "x" * 100_000, "no key": ""}[spoil]
+    rows = [f"{person},{k % 7},{'ab'[k % 2]}" for k, person in enumerate(people)]
+    version = visits_of(rows, people=60, most_rows=4)
+    asked = {"target": "y", "classes": ["a", "b"], "features": ["x"]}
+    asked |= {"settings": {"hidden": [], "epochs": 1}}
+    recipe = recipes.build(version=version, request=asked, by=steward)
+    tracemalloc.start()
+    try:
+        for held_out in (False, True):
+            read_side(version, columns=["x", "y"], holdout=0.2, held_out=held_out)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    made = training.submit(version=version, recipe=recipe, by=steward, name="P")
+    run_jobs()
+    made.job.refresh_from_db()
+    made.assess_job.refresh_from_db()
+    assert made.job.state == "succeeded", made.job.trace or made.job.message
+    assert made.assess_job.state == "succeeded", made.assess_job.trace
+    steps = attempts.charged(made.job).steps
+    assert steps == training.plan_of(TrainingRun.objects.get()).spec.steps
 
 
 def test_held_out_side_without_a_unit_is_assessed_alike(

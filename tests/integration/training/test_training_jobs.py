@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.urls import reverse
 
 from jobs.models import Job
 from jobs.states import JobCancelled
@@ -189,6 +190,38 @@ def test_run_without_privacy_is_noted_and_labelled(
     assert version.loss_curve == [0.7, 0.6]
     sources = {column["source"] for column in version.summary["inputs"]}
     assert sources == {"not covered"}
+
+
+def test_run_without_privacy_that_diverges_ends_with_a_model(
+    submit: Callable[..., Any],
+    run_jobs: RUN,
+    steward: Any,
+    client_for: Callable[[Any], Any],
+) -> None:
+    run = submit(
+        privacy="none",
+        reason="To see it diverge.",
+        target="hba1c",
+        classes=[],
+        features=["creatinine", "sodium"],
+        settings={"optimizer": "sgd", "learning_rate": 1000, "ema": 0, "epochs": 5},
+    )
+    run_jobs()
+    run.job.refresh_from_db()
+    run.assess_job.refresh_from_db()
+    assert run.job.state == "succeeded", run.job.trace or run.job.message
+    assert run.assess_job.state == "succeeded", run.assess_job.trace
+    curve = run.model_version.loss_curve
+    assert curve[0] > 0
+    assert curve[-1] is None
+    page = client_for(steward).get(
+        reverse("web:model_version", args=[run.model_version.pk])
+    )
+    text = page.content.decode()
+    assert 'id="loss"' in text
+    assert "grew beyond all numbers" in text
+    assert "Infinity" not in text
+    assert "NaN" not in text
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,37 @@ def test_group_with_selection_is_above_twice_one() -> None:
     assert group_epsilon(tuned, delta=1e-6, size=2) > 2 * epsilon(tuned, delta=1e-6)
 
 
+@pytest.mark.parametrize("size", [2, 5])
+def test_group_delta_grows_with_its_additive_part(size: int) -> None:
+    event, delta, additive = GaussianEvent(noise_multiplier=10.0), 1e-6, 1e-9
+    bound = group_epsilon(event, delta=delta, size=size, additive_delta=additive)
+    accountant = PLDAccountant(value_discretization_interval=1e-3)
+    accountant.compose(dp_accounting.GaussianDpEvent(10.0))
+
+    def delta_of_group(single: float) -> float:
+        growth = sum(math.exp(i * single) for i in range(size))
+        return (float(accountant.get_delta(single)) + additive) * growth
+
+    assert delta_of_group(bound / size) <= delta
+    assert delta_of_group(bound / size / 1.001) > delta
+    assert bound > group_epsilon(event, delta=delta, size=size)
+
+
+def test_group_whose_additive_part_alone_passes_delta_has_no_bound() -> None:
+    event = GaussianEvent(noise_multiplier=10.0)  # e is 0.46 at least
+    tuned = SelectionEvent(event=event, mean_trials=3)
+    for paid in (event, tuned):
+        for additive in (4e-7, 1e-6):
+            bound = group_epsilon(paid, delta=1e-6, size=3, additive_delta=additive)
+            assert bound == math.inf
+    assert group_epsilon(tuned, delta=1e-6, size=2, additive_delta=1e-9) > (
+        group_epsilon(tuned, delta=1e-6, size=2)
+    )
+    nothing = ComposedEvent(events=())
+    assert group_epsilon(nothing, delta=1e-6, size=2, additive_delta=5e-7) == 0
+    assert group_epsilon(nothing, delta=1e-6, size=3, additive_delta=5e-7) == math.inf
+
+
 def test_delta_default_and_limit() -> None:
     assert default_delta(20_000) == pytest.approx(5e-6)
     require_delta_below_one_over(delta=4e-5, units=20_000)

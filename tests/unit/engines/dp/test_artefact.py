@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import zipfile
 from dataclasses import replace
 
@@ -67,6 +69,17 @@ def saved(model: TrainedModel, **options) -> bytes:
     file = io.BytesIO()
     save_model(model, file, **options)
     return file.getvalue()
+
+
+def test_losses_that_are_no_numbers_are_kept_as_unknown() -> None:
+    model = replace(model_of(), losses=[0.5, math.inf, math.nan, 2.0])
+    content = saved(model)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        told = json.loads(archive.read("training.json"))
+    assert told["losses"] == [0.5, None, None, 2.0]
+    loaded = load_model(io.BytesIO(content))
+    assert np.isnan(loaded.losses).tolist() == [False, True, True, False]
+    assert saved(loaded) == content
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

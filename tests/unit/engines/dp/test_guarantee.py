@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
+from privacyhub.engines.dp.accountants import privacy_loss_distribution
 from privacyhub.engines.dp.accounting import epsilon, noise_multiplier_for
 from privacyhub.engines.dp.defaults import default_spec
 from privacyhub.engines.dp.events import (
@@ -34,10 +36,35 @@ def test_guarantee_states_everything_that_was_paid() -> None:
     whole = ComposedEvent(events=(TRAINING, STATISTICS))
     assert guarantee.epsilon == pytest.approx(epsilon(whole, delta=3.6e-6))
     assert guarantee.filter_epsilon > guarantee.epsilon
-    assert guarantee.group_epsilons["5"] > guarantee.group_epsilons["2"]
     assert guarantee.group_epsilons["2"] > 2 * guarantee.epsilon
     assert guarantee.not_covered == ["Bounds and domain of column city."]
     assert json.loads(json.dumps(guarantee.to_dict()))["steps"] == SPEC.steps
+
+
+def test_groups_pay_for_the_additive_delta_too() -> None:
+    def groups(additive_delta: float) -> dict[str, float | None]:
+        return guarantee_of(
+            spec=SPEC, training=TRAINING, delta=4e-6, additive_delta=additive_delta
+        ).group_epsilons
+
+    assert groups(0)["5"] > groups(0)["2"]
+    assert groups(4e-9)["5"] > groups(0)["5"]
+    told = groups(4e-7)
+    curve = privacy_loss_distribution(TRAINING)
+    assert told["2"] is not None
+    single = told["2"] / 2
+    one = curve.get_delta_for_epsilon(single) + 4e-7
+    assert one * (1 + math.exp(single)) <= 4e-6
+    assert told["5"] is None  # 4e-7 (1 + exp e + ... + exp 4e) is above 4e-6
+
+
+def test_epsilon_of_hundreds_has_a_guarantee_without_groups() -> None:
+    training = PoissonGaussianEvent(
+        sampling_probability=1.0, noise_multiplier=0.0625, steps=1
+    )
+    guarantee = guarantee_of(spec=SPEC, training=training, delta=4e-6)
+    assert 190 < guarantee.epsilon < 210
+    assert guarantee.group_epsilons == {"2": None, "5": None}
 
 
 def test_solved_noise_gives_the_target_in_the_guarantee() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -8,6 +10,7 @@ from privacyhub.engines.dp.sampling import (
     PoissonSampler,
     bound_rows_per_unit,
     rows_as_units,
+    rows_of_units,
 )
 
 SIGNIFICANCE = 1e-6
@@ -143,3 +146,26 @@ def test_choice_of_bounded_rows_is_uniform() -> None:
 
 def test_rows_as_units_is_one_row_each() -> None:
     assert rows_as_units(3).rows.tolist() == [[0], [1], [2]]
+
+
+def test_rows_that_are_kept_are_those_of_the_bounded_units() -> None:
+    keys = np.array([7, 7, 2, 7, 2, -1, -1, 7])
+    drawn = np.arange(len(keys), dtype=np.uint64)[::-1].copy()
+
+    def words(count: int) -> np.ndarray:
+        return drawn[:count]
+
+    for most in (1, 2, 3, 9):
+        padded = bound_rows_per_unit(keys, max_rows=most, words=words).rows
+        kept = rows_of_units(keys, max_rows=most, words=words)
+        np.testing.assert_array_equal(kept, np.sort(padded[padded >= 0]))
+
+
+def test_keeping_rows_takes_no_room_for_rows_that_are_not_there() -> None:
+    keys = np.arange(10_000)
+    tracemalloc.start()
+    try:
+        assert len(rows_of_units(keys, max_rows=10**9)) == len(keys)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -27,6 +30,27 @@ def test_integers_and_their_text_are_one_unit() -> None:
     np.testing.assert_array_equal(
         coins(np.arange(100), key=KEY), coins([str(n) for n in range(100)], key=KEY)
     )
+
+
+def test_coin_is_the_keyed_hash_of_the_id_and_stays_what_it_was() -> None:
+    ids = [f"unit:p{n}" for n in range(200)] + ["unit:Zoë", "unit:", "row:7", "unit:p3"]
+    held = coins(ids, key=KEY, holdout=0.3)
+    for one, tossed in zip(ids, held.tolist(), strict=True):
+        digest = hashlib.blake2b(one.encode(), key=KEY, digest_size=8).digest()
+        assert tossed == (int.from_bytes(digest, "big") < int(0.3 * 2**64))
+    np.testing.assert_array_equal(coins(np.array(ids), key=KEY, holdout=0.3), held)
+    # A fixed-width text ended at its last character that is not NUL.
+    assert coins(["unit:p7\0"], key=KEY) == coins(["unit:p7"], key=KEY)
+
+
+def test_long_id_takes_no_more_memory_than_itself() -> None:
+    ids = [f"p{n}" for n in range(2_000)] + ["x" * 50_000]
+    tracemalloc.start()
+    try:
+        coins(ids, key=KEY)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_another_key_gives_another_split() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from privacyhub.engines.dp.artefact import load_model, save_model
 from privacyhub.engines.dp.spec import TrainSpec
 from privacyhub.engines.prepare.encoding import bare_table
 
@@ -320,6 +322,16 @@ def test_plain_training_records_falling_losses() -> None:
     assert model.event is None
     assert len(model.losses) == SPEC.steps
     assert np.mean(model.losses[-5:]) < 0.7 * np.mean(model.losses[:5])
+
+
+def test_plain_training_that_diverges_can_be_saved() -> None:
+    spec = replace(SPEC, task="regression", optimizer="sgd", learning_rate=1000.0)
+    model = train_plain(table(), spec=spec)
+    assert not np.isfinite(model.losses).all()
+    file = io.BytesIO()
+    save_model(model, file)
+    loaded = load_model(file)
+    np.testing.assert_array_equal(np.isfinite(loaded.losses), np.isfinite(model.losses))
 
 
 @pytest.mark.parametrize("noise", [0.0, -1.0, math.nan, math.inf])

@@ -126,6 +126,44 @@ def test_target_codes_and_missing_target() -> None:
     np.testing.assert_array_equal(codes, [1, 0, np.nan, np.nan])
 
 
+@pytest.mark.parametrize("classes", [("0", "1"), ("0.0", "1.0"), ("0", "1.0")])
+@pytest.mark.parametrize("dtype", [pl.Float64, pl.Float32, pl.Int64])
+def test_classes_of_whole_numbers_are_the_same_however_they_are_held(
+    classes: tuple[str, ...], dtype: pl.DataType
+) -> None:
+    encoder = Encoder([AGE], target=TargetSpec(name="y", classes=classes))
+    held = pl.Series("y", [1, 0, None, 2, -1], dtype=dtype)
+    codes = encoder.encode_target(pl.DataFrame({"y": held}))
+    np.testing.assert_array_equal(codes, [1, 0, np.nan, np.nan, np.nan])
+
+
+def test_categories_that_are_held_as_floats() -> None:
+    column = ColumnSpec(name="code", kind="category", categories=("1", "2.5", "-3"))
+    held = [1.0, 2.5, -3.0, 4.0, math.nan, math.inf, None, 1e300]
+    rows = features([column], pl.DataFrame({"code": held}))
+    names = [next(name for name, value in row.items() if value) for row in rows]
+    assert names == [
+        "code=1",
+        "code=2.5",
+        "code=-3",
+        "code=(unknown)",
+        *["code?"] * 3,
+        "code=(unknown)",
+    ]
+
+
+def test_texts_of_categories_stay_as_they_are() -> None:
+    column = ColumnSpec(name="code", kind="category", categories=("1", "1.0"))
+    rows = features([column], pl.DataFrame({"code": ["1.0", "1"]}))
+    assert rows[0]["code=1.0"] == rows[1]["code=1"] == 1
+
+
+def test_boolean_that_is_held_as_floats() -> None:
+    column = ColumnSpec(name="smoker", kind="boolean")
+    rows = features([column], pl.DataFrame({"smoker": [1.0, 0.0, None]}))
+    assert rows[0]["smoker=true"] == rows[1]["smoker=false"] == rows[2]["smoker?"] == 1
+
+
 def test_regression_target_is_scaled_and_comes_back() -> None:
     encoder = Encoder([AGE], target=TargetSpec(name="y", lower=10, upper=30))
     scaled = encoder.encode_target(pl.DataFrame({"y": [10.0, 25, 99]}))
