@@ -19,7 +19,7 @@ KINDS = [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("governance", "0005_unit_and_relation_of_lines")]
+    dependencies = [("governance", "0007_head_exported")]
 
     operations = [
         migrations.AddField("reservation", "audience", models.JSONField(default=list)),
