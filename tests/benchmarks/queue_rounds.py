@@ -31,6 +31,7 @@ from tests.benchmarks.queue import LIGHT, PAUSE  # noqa: E402
 BURST = 200
 THREADS = 4  # clients that submit at once
 SHORT_BURST = 100
+ALONE = 30  # jobs, one at a time
 ROUNDS = 3
 PATIENCE = 120.0
 
@@ -78,8 +79,7 @@ class Hub:
         for client in clients:
             client.join()
         self.wait()
-        ended = Job.objects.order_by("-finished_at").values_list("finished_at")[0][0]
-        return BURST / (ended.timestamp() - began)
+        return BURST / (self._last_end() - began)
 
     def seconds_a_job(self) -> float:
         """From the first submit to the last end, over the jobs; no HTTP between."""
@@ -87,8 +87,21 @@ class Hub:
         for _ in range(SHORT_BURST):
             self.submit()
         self.wait()
+        return (self._last_end() - began) / SHORT_BURST
+
+    def seconds_of_one(self) -> float:
+        """From the submit to the end of a job while there is no other, on average."""
+        taken = []
+        for _ in range(ALONE):
+            began = time.time()
+            self.submit()
+            self.wait()
+            taken.append(self._last_end() - began)
+        return statistics.fmean(taken)
+
+    def _last_end(self) -> float:
         ended = Job.objects.order_by("-finished_at").values_list("finished_at")[0][0]
-        return (ended.timestamp() - began) / SHORT_BURST
+        return float(ended.timestamp())
 
 
 class Bare:
@@ -113,6 +126,11 @@ class Bare:
         times = self._send(count)
         return (max(b for _, b in times) - min(a for a, _ in times)) / count
 
+    def seconds_of_one(self) -> float:
+        """From the send to the only line of a task while there is no other."""
+        rounds = (self._send(1)[0] for _ in range(ALONE))
+        return statistics.fmean(began - sent for sent, began in rounds)
+
 
 def _until(holds: Callable[[], bool]) -> None:
     patience = time.monotonic() + PATIENCE
@@ -136,6 +154,7 @@ def main() -> None:
         "rate": hub.rate(),
         "bare_rate": 1 / bare.seconds_a_job(BURST),
         "rounds": [(hub.seconds_a_job(), bare.seconds_a_job()) for _ in range(ROUNDS)],
+        "alone": [(hub.seconds_of_one(), bare.seconds_of_one()) for _ in range(ROUNDS)],
     }
     told["light"] = {name: _percentiles(v) for name, v in told["light"].items()}
     print(json.dumps(told))
