@@ -63,7 +63,7 @@ def joint_risk(
         return None if not earlier else _unknown(earlier)
     known = set(columns).union(*(quasi_identifiers(release) for release in readable))
     frames = [
-        tables.load(release, columns=[ROW_ID, *_shown(release, known)])
+        an.compact(tables.batches(release, [ROW_ID, *_shown(release, known)]))
         for release in readable
     ]
     mine = [name for name in planned.columns if name in known]

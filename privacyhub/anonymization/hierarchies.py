@@ -21,12 +21,14 @@ from privacyhub.accounts.roles import NotAllowed, Permission
 from privacyhub.anonymization import hierarchy_builders, policies, treatments
 from privacyhub.anonymization.models import AnonymizationRun, Hierarchy
 from privacyhub.anonymization.policies import AUTOMATIC
+from privacyhub.anonymization.vocabulary import MODELS
 from privacyhub.datasets import tables
 from privacyhub.datasets.errors import Conflict, DataError
 from privacyhub.datasets.models import Version
 from privacyhub.datasets.services import require_open
 from privacyhub.datasets.uploads import SealedUpload
 from privacyhub.engines import anonymize as an
+from privacyhub.engines.anonymize.hierarchies import MISSING, ROOT, as_text
 from privacyhub.governance import audit, keys, ledger
 
 MOST_BYTES = 32 * 2**20
@@ -231,6 +233,32 @@ def automatic(*, values: pl.Series, column: str) -> an.Hierarchy:
         raise DataError(str(error), code="hierarchy", column=column) from error
 
 
+def of_model(entry: Mapping[str, Any], *, values: pl.Series) -> an.Hierarchy:
+    """What a model names for its sensitive column.
+
+    Where it gives only an order, missing cells need no place in it: they come last.
+    """
+    column = entry["column"]
+    if MODELS[entry["name"]].optional:
+        values = as_text(values).replace(MISSING, ROOT)
+    return of_column(hierarchy=entry["hierarchy"], values=values, column=column)
+
+
+def _of_models(policy: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The models that name an uploaded hierarchy, where it can be checked beforehand.
+
+    What noise or groups of similar rows make of a column is known to the job alone.
+    """
+    treated = policy.get("treatments", {})
+    return [
+        entry
+        for entry in policy["models"]
+        if entry.get("hierarchy", AUTOMATIC) != AUTOMATIC
+        and treated.get(entry["column"], {}).get("name")
+        not in ("microaggregate", "add_noise")
+    ]
+
+
 def check_uploaded(*, version: Version, policy: dict[str, Any], by: Any) -> None:
     """That each uploaded hierarchy places every value of its column.
 
@@ -245,7 +273,9 @@ def check_uploaded(*, version: Version, policy: dict[str, Any], by: Any) -> None
         for column, entry in policy["quasi_identifiers"].items()
         if entry["hierarchy"] != AUTOMATIC and column not in aggregated
     }
-    if not named:
+    models = _of_models(policy)
+    columns = list(dict.fromkeys([*named, *(entry["column"] for entry in models)]))
+    if not columns:
         return
     ledger.note_steward_read(
         ledgers=version.ledgers.all(), by=by, purpose="check hierarchies"
@@ -253,12 +283,14 @@ def check_uploaded(*, version: Version, policy: dict[str, Any], by: Any) -> None
     treated = {
         column: entry
         for column, entry in policy.get("treatments", {}).items()
-        if column in named
+        if column in columns
     }
-    frame = an.compact(tables.batches(version, list(named)), plain=list(treated))
+    frame = an.compact(tables.batches(version, columns), plain=list(treated))
     frame = treatments.applied(frame, policy={"treatments": treated}, owner=by)
     for column, hierarchy in named.items():
         of_column(hierarchy=hierarchy, values=frame[column], column=column)
+    for entry in models:
+        of_model(entry, values=frame[entry["column"]])
 
 
 def preview(*, version: Version, column: str, hierarchy: str, by: Any) -> Preview:

@@ -56,9 +56,8 @@ def load(
         kind, needs = MODELS[entry["name"]], dict[Need, Any]()
         named = entry.get("hierarchy", AUTOMATIC)
         if Need.HIERARCHY in kind.needs and not (kind.optional and named == AUTOMATIC):
-            column = entry["column"]
-            needs[Need.HIERARCHY] = hierarchies.of_column(
-                hierarchy=named, values=frame[column], column=column
+            needs[Need.HIERARCHY] = hierarchies.of_model(
+                {"hierarchy": named, **entry}, values=frame[entry["column"]]
             )
         if "subset" in entry:
             needs[Need.SUBSET] = _subset(entry["subset"], frame=frame, others=others)

@@ -231,13 +231,14 @@ def attackers(outcome: Outcome) -> list[dict[str, str]]:
             after["journalist"]["highest"],
             after["marketer"],
         ),
+        population=outcome.get("population", "unknown"),
     )
 
 
 def attackers_of(*, before: Risk | None, after: Risk) -> list[dict[str, str]]:
     """The same from risks as they were measured; `before` is None but for releases."""
     told = [("", "", "") if one is None else _risks(one) for one in (before, after)]
-    return _attackers(before=told[0], after=told[1])
+    return _attackers(before=told[0], after=told[1], population=None)
 
 
 def _risks(risk: Risk) -> tuple[str, str, str]:
@@ -250,26 +251,32 @@ def _three(
     return one_in(prosecutor), one_in(journalist), one_in(marketer)
 
 
-_ATTACKERS = (
-    (
-        "Prosecutor",
-        "knows that a certain person is in the table; the worst case of all rows",
-    ),
-    (
-        "Journalist",
-        "looks for anybody; the population is taken to be the table itself, which "
-        "overstates the risk",
-    ),
-    ("Marketer", "links as many rows as possible; the share of right links"),
-)
+_POPULATIONS = {
+    None: "the population is taken to be the table itself, which overstates the risk",
+    "listed": "the population is the listed one",
+    "subset": "the population are all rows that the released ones were taken from",
+    "unknown": "where no population was named, it is taken to be the table itself, "
+    "which overstates the risk",
+}
 
 
 def _attackers(
-    *, before: tuple[str, str, str], after: tuple[str, str, str]
+    *,
+    before: tuple[str, str, str],
+    after: tuple[str, str, str],
+    population: str | None,
 ) -> list[dict[str, str]]:
+    known = (
+        (
+            "Prosecutor",
+            "knows that a certain person is in the table; the worst case of all rows",
+        ),
+        ("Journalist", f"looks for anybody; {_POPULATIONS[population]}"),
+        ("Marketer", "links as many rows as possible; the share of right links"),
+    )
     return [
         {"name": name, "knows": knows, "before": old, "after": new}
-        for (name, knows), old, new in zip(_ATTACKERS, before, after, strict=True)
+        for (name, knows), old, new in zip(known, before, after, strict=True)
     ]
 
 

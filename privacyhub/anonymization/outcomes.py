@@ -7,11 +7,12 @@
      "column_loss_in": "metric", "risk": {"before": {...}, "after": {...}},
      "aggregated": [{"column": "age", "function": "mean", "spread_lost": 0.1}],
      "space": {...}, "nodes_total": 60, "explanation": {...}, "what_if": [...],
-     "joint": {...} or null, "held": false}
+     "population": "listed", "subset" or null, "joint": {...} or null, "held": false}
 
 `key` is what scores are compared by: more than the score where costs are ranked.
 `space` is explained in `solution_space`, `what_if` in `questions`. `column_loss_in` is
-"loss" where the metric has no cost of a column. `spread_lost` is a part of the
+"loss" where the metric has no cost of a column. `population`: null where the risk
+takes the table itself for it. `spread_lost` is a part of the
 column's variance, null where it holds no numbers.
 
 Counts of private rows: steward-only, like the search itself. No cell values.
@@ -64,6 +65,7 @@ def describe(
         "aggregated": _aggregated(chosen, chosen.spread_lost),
         "column_loss": chosen.column_loss,
         "column_loss_in": "metric" if chosen.has_column_cost else "loss",
+        "population": _population(chosen),
         "risk": {
             "before": _risk(chosen.risk.before),
             "after": _risk(chosen.risk.after),
@@ -171,6 +173,14 @@ def of_rounds(local: an.LocalResult, *, columns: list[str]) -> dict[str, Any]:
     }
     clean: dict[str, Any] = _finite(told)
     return clean
+
+
+def _population(result: an.Result) -> str | None:
+    """What the risk takes for the population; None for the table itself."""
+    models = result.request.models
+    if any(model.larger_population() is not None for model in models):
+        return "listed"
+    return None if result.checker.problem.subset is None else "subset"
 
 
 def _aggregated(

@@ -32,8 +32,8 @@ class TreatmentKind:
 
     It is None for what is done elsewhere: dropping, pseudonyms, which need a key,
     microaggregation, which takes several columns at once, and aggregation, which takes
-    the groups that the search finds. `keeps`: what was declared of the column and holds
-    of the new one too.
+    the groups that the search finds. `also`: further kinds that it takes, as text.
+    `keeps`: what was declared of the column and holds of the new one too.
     """
 
     name: str
@@ -41,6 +41,7 @@ class TreatmentKind:
     says: str
     roles: frozenset[Role]
     numeric: bool | None  # None: any kind
+    also: frozenset[Kind] = frozenset()
     parameters: tuple[Parameter, ...] = ()
     apply: Callable[..., pl.Series] | None = None
     formal: bool = False
@@ -48,7 +49,8 @@ class TreatmentKind:
 
     def fits(self, *, role: str, kind: str) -> bool:
         numeric = Kind(kind).is_numeric
-        return role in self.roles and self.numeric in (None, numeric)
+        fitting = self.numeric in (None, numeric) or kind in self.also
+        return role in self.roles and fitting
 
 
 def _extremes(
@@ -92,6 +94,7 @@ TREATMENTS: dict[str, TreatmentKind] = {
             says="Characters from one side are replaced by *.",
             roles=frozenset({Role.IDENTIFIER, *_OTHER}),
             numeric=False,
+            also=frozenset({Kind.INTEGER}),  # phone and record numbers
             parameters=(
                 choice("side", "From the", "right", "left"),
                 whole("characters", "Characters", 4, 1),

@@ -17,7 +17,8 @@ import polars as pl
 
 from .errors import AnonymizeError
 from .hierarchies import ROOT, as_text
-from .keys import Ints
+from .keys import Ints, dense_keys
+from .rows import factorize
 
 DEFAULT_THRESHOLD = 0.2
 
@@ -206,18 +207,29 @@ def _classes_of(
     columns = [c for c in release.columns if c != row]
     if not columns:
         raise AnonymizeError("A release has no quasi-identifier.")
-    keys = _keys(release, columns)
-    hidden = _hidden(keys)
-    groups = keys.select(pl.struct(columns).rank("dense").cast(pl.Int64).alias("id"))[
-        "id"
-    ]
-    classes = pl.select(
-        pl.when(hidden).then(pl.lit(-1, dtype=pl.Int64)).otherwise(groups)
-    ).to_series()
-    sizes = classes.filter(classes >= 0).value_counts()["count"]
-    smallest = sizes.min()
+    classes = _numbered([release[c] for c in columns])
+    sizes = np.unique(classes[classes >= 0], return_counts=True)[1]
     keyed = pl.DataFrame({row: release[row], name: classes})
-    return keyed, int(smallest) if isinstance(smallest, int) else 0
+    return keyed, int(sizes.min()) if len(sizes) else 0
+
+
+def _numbered(columns: Sequence[pl.Series]) -> Ints:
+    """A number for each row that its equals share; -1 where all columns show `*`.
+
+    Rows are compared by codes: as strings a long table would fill the memory.
+    """
+    hidden = np.ones(len(columns[0]), dtype=bool)
+    codes, sizes = [], []
+    for column in columns:
+        of_rows, values = factorize(column)
+        place: dict[str, int] = {}
+        texts = as_text(values).to_list()
+        table = [place.setdefault(text, len(place)) for text in texts]
+        codes.append(np.array(table, dtype=np.int64)[of_rows])
+        sizes.append(max(len(place), 1))
+        hidden &= codes[-1] == place.get(ROOT, -1)
+    numbers = dense_keys(codes, sizes=sizes)
+    return np.where(hidden, -1, numbers)
 
 
 def _keys(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

@@ -68,6 +68,42 @@ def test_the_order_of_values_is_that_of_an_uploaded_hierarchy(
     assert run.job.state == "succeeded", run.job.trace or run.job.message
 
 
+def graded(steward: Any, values: list[str]) -> str:
+    content = "".join(f"{value};*\n" for value in values).encode()
+    return str(hierarchies.upload(name="Grades", content=content, by=steward).pk)
+
+
+def test_a_missing_cell_needs_no_place_in_an_order(
+    register_version: Any, policy: Any, steward: Any
+) -> None:
+    known = tables.load(register_version, columns=["diagnosis"])["diagnosis"]
+    order = [value for value in known.unique().to_list() if value]
+    model = {"column": "diagnosis", "t": 0.6, "hierarchy": graded(steward, order)}
+    frame = pl.DataFrame({"diagnosis": [*order, None, "", "*"]})
+
+    def loaded(name: str) -> Any:
+        asked = policy | {"models": [model | {"name": name}]}
+        return inputs.load(frame, policy=asked, columns=["zip"], owner=steward)
+
+    (needs,) = loaded("ordered_t_closeness").values()
+    assert len(needs) == 1
+    with pytest.raises(DataError, match="no place for 1 value in 2 rows"):
+        loaded("hierarchical_t_closeness")
+
+
+@pytest.mark.parametrize("name", ["ordered_t_closeness", "hierarchical_t_closeness"])
+def test_a_hierarchy_of_a_model_that_lacks_values_is_refused_at_once(
+    register_version: Any, policy: Any, steward: Any, name: str
+) -> None:
+    lacking = graded(steward, ["one", "two"])
+    model = {"name": name, "column": "diagnosis", "t": 0.6, "hierarchy": lacking}
+    with pytest.raises(DataError, match="no place") as caught:
+        services.submit(
+            version=register_version, policy=policy | {"models": [model]}, by=steward
+        )
+    assert caught.value.code == "hierarchy_lacks_values"
+
+
 def test_a_listed_population_is_treated_as_the_table_is(
     register_version: Any, policy: Any, steward: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

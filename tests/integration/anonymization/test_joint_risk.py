@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 
 from jobs import execution
-from privacyhub.anonymization import services
+from privacyhub.anonymization import family, services
 from privacyhub.datasets import tables
 from privacyhub.datasets.models import Version
+from privacyhub.engines import anonymize as an
 from privacyhub.engines.tables import ROW_ID
 from privacyhub.governance import ledger
 from privacyhub.governance.models import LedgerEntry
@@ -149,3 +150,25 @@ def test_a_search_is_noted_on_the_ledgers_of_earlier_releases_too(
     assert joined.entries.get(run_id=again.job_id).purpose == "anonymize"
     own = released.version.ledgers.get()
     assert LedgerEntry.objects.filter(ledger=own, run_id=again.job_id).count() == 1
+
+
+def test_an_earlier_release_is_read_as_codes(
+    released: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As plain strings a long release would not fit into a worker's memory."""
+    seen: list[pl.DataFrame] = []
+    measured = an.risk.joint_k
+
+    def noted(frames: list[pl.DataFrame], *, row: str) -> Any:
+        seen.extend(frames)
+        return measured(frames, row=row)
+
+    monkeypatch.setattr(an.risk, "joint_k", noted)
+    names = family.quasi_identifiers(released.release)
+    planned = tables.load(released.release)
+    told = family.joint_risk(earlier=[released.release], planned=planned, columns=names)
+    assert told is not None
+    assert told["smallest"] == told["k"][0] >= 4
+    kinds = [kind for name, kind in seen[0].schema.items() if name in names]
+    assert kinds
+    assert not any(kind == pl.String for kind in kinds)

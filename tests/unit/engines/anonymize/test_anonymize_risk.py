@@ -52,3 +52,22 @@ def test_joint_k_rejects_rows_named_twice() -> None:
     twice = pl.DataFrame({"row": [0, 0], "x": ["a", "b"]})
     with pytest.raises(an.AnonymizeError, match="twice"):
         an.risk.joint_k([twice])
+
+
+def test_joint_k_compares_codes_as_it_compares_text() -> None:
+    """Codes, numbers and plain text of the same table say the same."""
+    text = pl.DataFrame(
+        {
+            "row": range(8),
+            "x": ["a", "a", "*", "*", None, "", "b", "b"],
+            "y": ["1", "1", "*", "2", "3", "3", "4", "4"],
+        }
+    )
+    other = pl.DataFrame({"row": range(8), "z": [1, 1, 2, 2, 3, 3, 4, 5]})
+    coded = an.compact([text.head(3), text.tail(5)])
+    plain = an.risk.joint_k([text, other])
+    assert an.risk.joint_k([coded, other]) == plain
+    assert plain.k == (1, 1)
+    assert plain.smallest == 1
+    assert an.risk.joint_k([coded]).suppressed_in_all == 1
+    assert an.risk.joint_k([coded]).histogram == ((1, 1), (2, 3))
