@@ -24,11 +24,13 @@ from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Version
 from privacyhub.datasets.services import the_ledger
 from privacyhub.engines.dp.events import (
+    ComposedEvent,
     Event,
     PoissonGaussianEvent,
     SelectionEvent,
 )
 from privacyhub.engines.dp.model import TrainedModel
+from privacyhub.engines.dp.sampling import PoissonSampler
 from privacyhub.engines.dp.spec import REFERENCES
 from privacyhub.engines.prepare.encoding import EncodedTable, Encoder
 from privacyhub.governance import ledger
@@ -58,6 +60,7 @@ def run(attempt: Attempt) -> Publish:
     recipe, plan = services.recipe_of(training), services.plan_of(training)
     version = _version_of(attempt, training, recipe)
     saved = checkpoints.latest(job=attempt.job, version=version)
+    _require_as_priced(attempt, plan)
     _begin(attempt, training, saved)
     alone = plan.training is not None and plan.selection is None
     if plan.training is not None and alone and not (saved and saved.step):
@@ -151,6 +154,46 @@ def _begin(attempt: Attempt, training: TrainingRun, saved: Saved | None) -> None
             )
 
 
+def _require_as_priced(attempt: Attempt, plan: Plan) -> None:
+    """The sampler that will run must draw what the ledger holds a price for."""
+    training = plan.training
+    if training is None or plan.training_price is None:
+        return
+    sampler = PoissonSampler(
+        units=plan.spec.units, sampling_probability=plan.spec.sampling_probability
+    )
+    drawn = sampler.event(
+        steps=plan.spec.steps, noise_multiplier=training.noise_multiplier
+    )
+    paid = plan.selection.event if plan.selection else training
+    parts = paid.events if isinstance(paid, ComposedEvent) else (paid,)
+    priced = plan.training_price.event
+    if (
+        drawn != training
+        or training not in parts
+        or not attempts.is_held(job=attempt.job, event=priced)
+    ):
+        raise JobFailed(
+            "The training that would run is not the one that was priced. Nothing was "
+            "charged. Train again from the model's page.",
+            code="not_as_priced",
+        )
+
+
+def _require_reading(attempt: Attempt, plan: Plan, statistics: Event) -> None:
+    """A reading must leave enough of what was reserved for what is to follow it."""
+    if plan.training is None:
+        return
+    after = plan.selection or replace(plan.training, steps=1)
+    if not attempts.affords(job=attempt.job, events=[statistics, after]):
+        raise JobFailed(
+            "The columns were read and lost with a worker before they could be saved, "
+            "and what is left does not pay for another reading and the training after "
+            "it. What was charged stays charged. Train again from the model's page.",
+            code="worker_lost",
+        )
+
+
 def _require_steps(attempt: Attempt, training: PoissonGaussianEvent) -> None:
     """Without a saved step, something must be left of what was reserved."""
     step = replace(training, steps=1)
@@ -165,6 +208,7 @@ def _require_steps(attempt: Attempt, training: PoissonGaussianEvent) -> None:
 def _prepay(attempt: Attempt, plan: Plan) -> int:
     """Charge what the run reads first, before it reads; the steps among it."""
     if plan.statistics is not None:
+        _require_reading(attempt, plan, plan.statistics)
         _pay(
             attempt,
             plan.statistics,

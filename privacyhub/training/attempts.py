@@ -19,11 +19,13 @@ from privacyhub.engines.dp.events import (
     Event,
     PoissonGaussianEvent,
     SelectionEvent,
+    compose,
     event_from_dict,
 )
 from privacyhub.engines.dp.orders import UNITS_PER_ONE
 from privacyhub.engines.dp.rdp import UNBOUNDED, rdp_vector
 from privacyhub.governance.models import EntryKind, LedgerEntry, Reservation
+from privacyhub.governance.sums import load
 from privacyhub.training.models import TrainingRun
 from privacyhub.training.plans import TRAINING
 
@@ -84,6 +86,25 @@ def affordable_steps(*, job: Job, step: PoissonGaussianEvent) -> int:
             if cost > 0 and int(reserved) < UNBOUNDED
         ]
     return max(0, min(room, default=0))
+
+
+def affords(*, job: Job, events: Sequence[Event]) -> bool:
+    """Whether every reservation of the run still covers these events together."""
+    price = rdp_vector(compose(list(events)))
+    return all(
+        used + cost <= reserved
+        for held in Reservation.objects.filter(run_id=job.pk, purpose=TRAINING)
+        for reserved, used, cost in zip(
+            load(held.vector), load(held.charged), price, strict=True
+        )
+        if reserved < UNBOUNDED
+    )
+
+
+def is_held(*, job: Job, event: Event) -> bool:
+    """Whether what every ledger reserved for the run is the price of this event."""
+    told = Reservation.objects.filter(run_id=job.pk, purpose=TRAINING)
+    return all(event_from_dict(held.event) == event for held in told)
 
 
 @transaction.atomic

@@ -9,13 +9,10 @@ import polars as pl
 from privacyhub.engines.dp.orders import UNITS_PER_ONE
 from privacyhub.engines.prepare.encoding import ColumnSpec, Encoder, Source
 from privacyhub.engines.prepare.statistics import dp_column_statistics
-from privacyhub.training.mechanisms import LEAST_DEVIATION
+from privacyhub.training.mechanisms import LEAST_DEVIATION, READINGS
 from privacyhub.training.plans import Plan
 from privacyhub.training.recipe_spec import RecipeSpec, target_spec
 
-# Of the reserved delta for names of categories each reading takes one share, so that
-# an attempt whose worker is lost before it could save them may read once more.
-READINGS = 2
 _NAMES_DELTA = 1e-6  # of a run without privacy, whose domains nothing protects
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
+from privacyhub.datasets.errors import DataError
 from privacyhub.engines.dp import accounting
 from privacyhub.engines.dp.accounting import EpsilonAfter
 from privacyhub.engines.dp.events import (
@@ -16,19 +17,35 @@ from privacyhub.engines.dp.events import (
     PoissonGaussianEvent,
     compose,
 )
+from privacyhub.engines.dp.orders import UNITS_PER_ONE
 from privacyhub.engines.dp.spec import TrainSpec
 from privacyhub.training import tuning
 from privacyhub.training.recipe_spec import RecipeSpec
 
 STATISTICS_SHARE = 0.1  # of the training's budget, in mu squared
 ADDITIVE_SHARE = 0.02  # of delta, for the names of categories
+# Of the reserved delta for names of categories each reading takes one share, so that
+# an attempt whose worker is lost before it could save them may read once more.
+READINGS = 2
 LEAST_DEVIATION = 2.0  # below it the integer noise is no Gaussian's equal
 
 
 def additive_delta(recipe: RecipeSpec, *, delta: float) -> float:
-    """The part of delta that finding names of categories takes."""
-    named = recipe.is_private and "category" in recipe.searched.values()
-    return delta * ADDITIVE_SHARE if named else 0.0
+    """The part of delta that finding names of categories takes.
+
+    Raises DataError where it is less than the ledger can charge for each reading.
+    """
+    if not (recipe.is_private and "category" in recipe.searched.values()):
+        return 0.0
+    least = READINGS / UNITS_PER_ONE / ADDITIVE_SHARE
+    if delta < least * (1 - 1e-9):
+        raise DataError(
+            f"Delta must be at least {least:.0e} where names of categories are to be "
+            f"found: they take {ADDITIVE_SHARE:.0%} of it. Choose a larger delta, or "
+            "declare the values of the category columns.",
+            code="delta",
+        )
+    return delta * ADDITIVE_SHARE
 
 
 def statistics_event(recipe: RecipeSpec, *, delta: float) -> GaussianEvent | None:

@@ -29,9 +29,14 @@ def largest_difference(
 ) -> float:
     """Between `served` (scores of these rows) and the model's own predictions.
 
-    Raises ValueError where it is above `TOLERANCE`, or no number.
+    A regression's scores have no bound, so they are compared relative to what is above
+    1. Raises ValueError where the difference is above `TOLERANCE`, or no number.
     """
-    difference = float(np.abs(served - predict_encoded(model, rows)).max())
+    scores = predict_encoded(model, rows)
+    differences = np.abs(served - scores)
+    if model.spec.task == "regression":
+        differences = differences / np.maximum(1, np.abs(scores))
+    difference = float(differences.max())
     if not difference <= TOLERANCE:
         raise ValueError("The exported model does not predict what the model predicts.")
     return difference

@@ -90,3 +90,31 @@ def test_steps_that_were_paid_before_the_read_are_not_charged_again(
     held = Reservation.objects.get(run_id=run.job_id)
     assert held.charged == held.vector
     assert run.model_version.guarantee["steps"] == plan.spec.steps
+
+
+@pytest.mark.parametrize("asked", [{}, {"tuning": SEARCH}], ids=["steps", "search"])
+@pytest.mark.parametrize("field", ["sampling_probability", "noise_multiplier", "steps"])
+def test_training_that_is_not_what_was_priced_is_charged_nothing(
+    field: str,
+    asked: dict[str, Any],
+    submit: Callable[..., Any],
+    run_jobs: Callable[[], None],
+    quick_engine: Any,
+) -> None:
+    run = submit(**asked)
+    plan = run.plan
+    if field == "noise_multiplier":
+        plan["training"][field] /= 2
+    elif field == "steps":
+        plan["spec"]["epochs"] *= 2
+    else:
+        plan["spec"]["expected_batch"] *= 2
+        plan["spec"]["epochs"] *= 2  # the steps stay the same
+    run.plan = plan
+    run.save(update_fields=["plan"])
+    run_jobs()
+    run.job.refresh_from_db()
+    assert (run.job.state, run.job.error_code) == ("failed", "not_as_priced")
+    assert "Nothing was charged" in run.job.message
+    assert not LedgerEntry.objects.filter(kind=EntryKind.CHARGE).exists()
+    assert quick_engine.steps_run == 0

@@ -15,7 +15,7 @@ from privacyhub.engines.prepare.encoding import MAX_ONE_HOT, ColumnSpec, Encoder
 from privacyhub.engines.prepare.statistics import MOST_KNOTS, MOST_NAMES
 from privacyhub.governance.ledger import LedgerError
 from privacyhub.governance.models import Reservation
-from privacyhub.training import fitting, plans, recipes, services
+from privacyhub.training import encoders, fitting, plans, recipes, services
 from privacyhub.training.recipe_settings import SettingError
 
 IDENTIFIERS = {"name", "email", "phone", "record_number"}
@@ -179,6 +179,27 @@ def test_reference_is_for_declared_domains_that_need_no_embedding(
         return
     with pytest.raises(SettingError, match="occupation"):
         priced(register_version, asked)
+
+
+@pytest.mark.parametrize(("delta", "fits"), [("1e-13", True), ("9e-14", False)])
+def test_delta_that_names_of_categories_cannot_share_is_refused(
+    register_version: Any, delta: str, fits: bool
+) -> None:
+    asked = {"features": ["occupation"], "delta": delta}
+    if fits:
+        plan = priced(register_version, asked).plan
+        assert plan.delta_units >= 2
+        assert encoders.delta_units_of_reading(plan) == 1
+        assert encoders.delta_of_reading(plan) <= plan.additive_delta / 2
+        return
+    with pytest.raises(DataError, match=r"1e-13.*declare the values") as refused:
+        priced(register_version, asked)
+    assert refused.value.code == "delta"
+    assert not Reservation.objects.exists()
+    numbers = {"features": ["creatinine"], "delta": delta}
+    assert priced(register_version, numbers).plan.additive_delta == 0
+    bare = asked | {"privacy": "none"}
+    assert priced(register_version, bare).plan.additive_delta == 0
 
 
 def test_widest_network_is_what_the_encoder_would_make(register_version: Any) -> None:

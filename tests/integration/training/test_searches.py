@@ -114,6 +114,35 @@ def test_lost_worker_costs_a_search_one_trial_and_no_second_charge(
     assert [type(event) for event in events].count(SelectionEvent) == 1
 
 
+def test_search_that_a_second_reading_would_leave_unpaid_is_not_read_again(
+    submit: Callable[..., Any],
+    run_jobs: RUN,
+    register_version: Any,
+    quick_engine: Any,
+    three_trials: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = submit(tuning=SEARCH)
+    assert training.plan_of(run).statistics is not None
+
+    def lost(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as first:
+        first.setattr("jobs.tasks.train.read_side", lost)
+        with pytest.raises(Killed):
+            execution.execute(str(run.job_id))
+    past = timezone.now() - timedelta(hours=1)
+    Job.objects.filter(pk=run.job_id).update(lease_until=past)
+    reaping.reap()
+    run_jobs()
+    run.job.refresh_from_db()
+    assert (run.job.state, run.job.error_code) == ("failed", "worker_lost")
+    assert "Train again" in run.job.message
+    (event,) = charges(the_ledger(register_version), run.job)
+    assert event == training.plan_of(run).statistics
+
+
 def test_how_many_trials_have_begun_is_not_told(
     submit: Callable[..., Any],
     run_jobs: RUN,

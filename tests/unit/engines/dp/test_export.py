@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,10 @@ tf = pytest.importorskip("tensorflow")
 
 from privacyhub.engines.dp import export_check  # noqa: E402
 from privacyhub.engines.dp.export import export_saved_model  # noqa: E402
+from privacyhub.engines.dp.export_check import (  # noqa: E402
+    largest_difference,
+    made_up_rows,
+)
 from privacyhub.engines.dp.inference import predict_encoded  # noqa: E402
 from tests.unit.engines.dp.test_artefact import frame, model_of  # noqa: E402
 
@@ -30,3 +36,29 @@ def test_export_that_predicts_otherwise_is_refused(tmp_path, monkeypatch) -> Non
     )
     with pytest.raises(ValueError, match="does not predict"):
         export_saved_model(model_of(), tmp_path)
+
+
+def test_large_predictions_of_a_regression_may_differ_in_their_last_digits() -> None:
+    model = model_of("regression")
+    rows = made_up_rows(model.architecture)
+    large = replace(model, weights={n: 1e3 * w for n, w in model.weights.items()})
+    scores = predict_encoded(large, rows)
+    assert np.abs(scores).max() > 100
+    served = (scores * (1 + 5e-6)).astype(np.float32)
+    assert np.abs(served - scores).max() > export_check.TOLERANCE
+    assert largest_difference(large, rows, served=served) <= export_check.TOLERANCE
+    with pytest.raises(ValueError, match="does not predict"):
+        largest_difference(large, rows, served=(scores * 1.0001).astype(np.float32))
+    small = np.where(np.abs(scores) < 1, scores + 2e-5, scores).astype(np.float32)
+    if np.abs(scores).min() < 1:
+        with pytest.raises(ValueError, match="does not predict"):
+            largest_difference(large, rows, served=small)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_probabilities_may_differ_by_the_tolerance_alone(task: str) -> None:
+    model = model_of(task)
+    rows = made_up_rows(model.architecture)
+    served = predict_encoded(model, rows) + 2e-5
+    with pytest.raises(ValueError, match="does not predict"):
+        largest_difference(model, rows, served=served.astype(np.float32))
