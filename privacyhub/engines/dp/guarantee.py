@@ -11,12 +11,14 @@ from privacyhub.engines.dp import accounting
 from privacyhub.engines.dp.accountants import uses_selection
 from privacyhub.engines.dp.events import (
     Event,
+    GaussianEvent,
     PoissonGaussianEvent,
     SelectionEvent,
     compose,
 )
 from privacyhub.engines.dp.rdp import epsilon_from_rdp, rdp_vector
 from privacyhub.engines.dp.spec import TrainSpec
+from privacyhub.engines.prepare.statistics import delta_of_names
 
 TRAINED_ON_ANONYMIZED = (
     "The model was trained on an anonymized version. Its guarantee protects the rows "
@@ -81,7 +83,8 @@ def guarantee_of(
     selection: of a search over settings, of which `training` is one trial; it is paid
     in the place of `training`.
     delta is the total; `additive_delta` of it goes to category names, the rest to the
-    events. Of a group of units both parts grow.
+    events. Of a group of units both parts grow: as any delta does, or, where `also`
+    are the readings that found the names, as their thresholds tell, if that is less.
     """
     accounting.require_delta_below_one_over(delta=delta, units=spec.units)
     event_delta = delta - additive_delta
@@ -90,12 +93,17 @@ def guarantee_of(
     paid: Event = selection or training
     event = compose([paid, *also])
     epsilon = accounting.epsilon(event, delta=event_delta)
-    groups: dict[str, float | None] = {}
-    for size in (2, 5):
-        group = accounting.group_epsilon(
-            event, delta=delta, size=size, additive_delta=additive_delta
+    groups = {
+        str(size): _of_group(
+            event,
+            also=also,
+            delta=delta,
+            additive_delta=additive_delta,
+            max_rows_per_unit=spec.max_rows_per_unit,
+            size=size,
         )
-        groups[str(size)] = group if math.isfinite(group) else None
+        for size in (2, 5)
+    }
     missing = [
         f"Bounds and domain of column {name}."
         for name, source in (column_sources or {}).items()
@@ -124,6 +132,33 @@ def guarantee_of(
         column_sources=dict(column_sources or {}),
         not_covered=[*not_covered, *missing],
     )
+
+
+def _of_group(
+    event: Event,
+    *,
+    also: Sequence[Event],
+    delta: float,
+    additive_delta: float,
+    max_rows_per_unit: int,
+    size: int,
+) -> float | None:
+    """The lesser of two bounds on the epsilon of a group; None where neither holds."""
+    found = accounting.group_epsilon(
+        event, delta=delta, size=size, additive_delta=additive_delta
+    )
+    readings = [one for one in also if isinstance(one, GaussianEvent)]
+    if additive_delta and readings:
+        names = delta_of_names(
+            additive_delta=additive_delta,
+            readings=readings,
+            max_rows_per_unit=max_rows_per_unit,
+            size=size,
+        )
+        if names < delta:
+            closer = accounting.group_epsilon(event, delta=delta - names, size=size)
+            found = min(found, closer)
+    return found if math.isfinite(found) else None
 
 
 def _clipping(spec: TrainSpec) -> str:

@@ -10,7 +10,7 @@ Stemmer, arXiv 1511.08552).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from statistics import NormalDist
@@ -134,6 +134,35 @@ def name_threshold(
     """
     tail = -NormalDist().inv_cdf(delta / max_rows_per_unit)
     return math.ceil(max_rows_per_unit + deviation * tail) + 1
+
+
+def delta_of_names(
+    *,
+    additive_delta: float,
+    readings: Sequence[GaussianEvent],
+    max_rows_per_unit: int,
+    size: int,
+) -> float:
+    """The part of delta that names take for `size` units that change together.
+
+    Units that alone bring a name have a count of at most k m together, and bring at
+    most k m such names, each of which passes its threshold with probability
+    sf(t - (k - 1) / z) where one unit's passes with sf(t) = d / m. additive_delta: of
+    one unit, over all readings. A reading's count of columns is at least that of its
+    names, and more columns make the bound larger: sf(sf^-1(d) - s) is concave in d.
+    """
+    if not additive_delta:
+        return 0.0
+    columns = sum(reading.count for reading in readings)
+    each = additive_delta / columns / max_rows_per_unit
+    normal = NormalDist()
+    return math.fsum(
+        reading.count
+        * size
+        * max_rows_per_unit
+        * normal.cdf(normal.inv_cdf(each) + (size - 1) / reading.noise_multiplier)
+        for reading in readings
+    )
 
 
 def _category(

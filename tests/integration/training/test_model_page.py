@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from html import unescape
 from typing import Any
@@ -13,6 +12,7 @@ from privacyhub.datasets.models import VersionKind
 from privacyhub.engines.dp import accounting
 from privacyhub.engines.dp.events import compose, event_from_dict
 from privacyhub.engines.dp.guarantee import TRAINED_ON_ANONYMIZED
+from privacyhub.engines.prepare.statistics import delta_of_names
 from privacyhub.web.templatetags.hub_filters import epsilon_up
 
 
@@ -70,20 +70,34 @@ def test_groups_of_two_and_five_are_told_with_their_epsilon(
     model_version: Any, steward: Any, client_for: Callable[[Any], Any]
 ) -> None:
     told = model_version.guarantee
-    paid = compose([event_from_dict(event) for event in told["events"]])
+    paid, readings = (event_from_dict(event) for event in told["events"])
     delta, additive = float(told["delta"]), told["additive_delta"]
     assert additive > 0
     page = page_of(model_version, client_for(steward))
     for size in (2, 5):
-        epsilon = accounting.group_epsilon(
-            paid, delta=delta, size=size, additive_delta=additive
+        names = delta_of_names(
+            additive_delta=additive,
+            readings=[readings],
+            max_rows_per_unit=1,
+            size=size,
         )
-        is_bounded = math.isfinite(epsilon)
-        assert told["group_epsilons"][str(size)] == (epsilon if is_bounded else None)
+        epsilon = accounting.group_epsilon(
+            compose([paid, readings]), delta=delta - names, size=size
+        )
+        assert told["group_epsilons"][str(size)] == epsilon
         row = page[page.index(f">{size} units</th>") :].partition("</tr>")[0]
-        assert f">{epsilon_up(epsilon) if is_bounded else 'no bound'}</td>" in row
-    assert told["group_epsilons"]["2"] > 2
-    assert told["group_epsilons"]["5"] is None
+        assert f">{epsilon_up(epsilon)}</td>" in row
+    assert told["group_epsilons"]["5"] > told["group_epsilons"]["2"] > 2
+
+
+def test_a_group_without_a_bound_is_told_with_its_reason(
+    model_version: Any, steward: Any, client_for: Callable[[Any], Any]
+) -> None:
+    model_version.guarantee["group_epsilons"]["5"] = None
+    model_version.save()
+    page = page_of(model_version, client_for(steward))
+    row = page[page.index(">5 units</th>") :].partition("</tr>")[0]
+    assert ">no bound</td>" in row
     assert "Where there is no bound" in page
 
 

@@ -2,18 +2,25 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pytest
 
 from privacyhub.engines.dp.accountants import privacy_loss_distribution
-from privacyhub.engines.dp.accounting import epsilon, noise_multiplier_for
+from privacyhub.engines.dp.accounting import (
+    epsilon,
+    group_epsilon,
+    noise_multiplier_for,
+)
 from privacyhub.engines.dp.defaults import default_spec
 from privacyhub.engines.dp.events import (
     ComposedEvent,
     GaussianEvent,
     PoissonGaussianEvent,
+    compose,
 )
 from privacyhub.engines.dp.guarantee import guarantee_of
+from privacyhub.engines.prepare.statistics import delta_of_names
 
 SPEC = default_spec(task="binary", units=20_000)
 TRAINING = PoissonGaussianEvent(
@@ -56,6 +63,30 @@ def test_groups_pay_for_the_additive_delta_too() -> None:
     one = curve.get_delta_for_epsilon(single) + 4e-7
     assert one * (1 + math.exp(single)) <= 4e-6
     assert told["5"] is None  # 4e-7 (1 + exp e + ... + exp 4e) is above 4e-6
+
+
+def test_groups_of_readings_pay_for_names_by_their_thresholds() -> None:
+    reading = GaussianEvent(noise_multiplier=40.0, count=12)
+
+    def groups(additive_delta: float, *also: GaussianEvent) -> Any:
+        return guarantee_of(
+            spec=SPEC,
+            training=TRAINING,
+            delta=4e-6,
+            additive_delta=additive_delta,
+            also=also,
+        ).group_epsilons
+
+    without, told = groups(0, reading), groups(8e-8, reading)
+    for size in (2, 5):
+        names = delta_of_names(
+            additive_delta=8e-8, readings=[reading], max_rows_per_unit=1, size=size
+        )
+        assert 8e-8 * size < names < 4e-6
+        expected = group_epsilon(
+            compose([TRAINING, reading]), delta=4e-6 - names, size=size
+        )
+        assert without[str(size)] < told[str(size)] == expected
 
 
 def test_epsilon_of_hundreds_has_a_guarantee_without_groups() -> None:

@@ -10,8 +10,10 @@ from scipy import stats
 
 from privacyhub.engines.dp.accounting import epsilon
 from privacyhub.engines.dp.count_noise import noisy_counts
+from privacyhub.engines.dp.events import GaussianEvent
 from privacyhub.engines.prepare import statistics
 from privacyhub.engines.prepare.statistics import (
+    delta_of_names,
     dp_column_statistics,
     name_threshold,
     statistics_noise_multiplier,
@@ -153,3 +155,37 @@ def test_category_column_called_rows_is_read_like_any_other() -> None:
         delta_share=1e-6,
     )
     assert found.columns[0].categories == ("a", "b")
+
+
+@pytest.mark.parametrize("most_rows", [1, 4])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_delta_of_names_holds_what_a_group_can_bring(size: int, most_rows: int) -> None:
+    """By the discrete Gaussian's own tail behind the threshold that is used."""
+    noise, delta, named = 42.6, 2e-8, 3
+    deviation = noise * most_rows
+    threshold = name_threshold(
+        deviation=deviation, delta=delta / named, max_rows_per_unit=most_rows
+    )
+    counts = np.arange(-int(40 * deviation), int(40 * deviation) + 1)
+    law = np.exp(-((counts / deviation) ** 2) / 2)
+    passes = law[counts > threshold - size * most_rows].sum() / law.sum()
+    exact = named * size * most_rows * passes
+
+    def told(columns: int) -> float:
+        return delta_of_names(
+            additive_delta=delta,
+            readings=[GaussianEvent(noise_multiplier=noise, count=columns)],
+            max_rows_per_unit=most_rows,
+            size=size,
+        )
+
+    assert exact <= told(named) <= 1.5 * exact
+    assert told(named) <= told(2 * named)  # of others that are read too
+    if size == 1:
+        assert told(named) == pytest.approx(delta)
+
+
+def test_no_names_take_no_delta() -> None:
+    assert (
+        delta_of_names(additive_delta=0, readings=[], max_rows_per_unit=1, size=5) == 0
+    )
