@@ -15,7 +15,7 @@ Variables of the environment (each secret may also come from a file, `NAME_FILE`
 | PRIVACYHUB_DATABASE_PASSWORD | from the URL | password for DATABASE_URL |
 | PRIVACYHUB_REDIS_PASSWORD | from the URL | password for REDIS_URL |
 | PRIVACYHUB_SESSION_IDLE | 60 | minutes after which an unused session ends |
-| PRIVACYHUB_AUDIT_HEADS | var/heads | signed heads; best on another disk |
+| PRIVACYHUB_AUDIT_HEADS | var/heads | signed heads; one folder, best on another disk |
 | PRIVACYHUB_MAX_UPLOAD_MB | 2048 | largest upload |
 | PRIVACYHUB_RISK_ROWS | 200000 | rows above which a risk report is made by a job |
 | PRIVACYHUB_MAX_JOBS | 20 | queued or running jobs a user may have |

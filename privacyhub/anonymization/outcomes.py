@@ -119,7 +119,7 @@ def _figures(key: list[float | None]) -> list[float]:
 
 def _gap(outcome: Mapping[str, Any], earlier: Mapping[str, Any]) -> float | None:
     """How far a node is from the best; None where a figure is not the other's."""
-    if _is_of_another_kind(outcome, earlier):
+    if earlier["gap"] is None or _is_of_another_kind(outcome, earlier):
         return None
     lower = earlier["score"] * (1 - earlier["gap"])
     return an.relative_gap(score=outcome["score"], lower=lower)

@@ -247,7 +247,8 @@ MODELS: dict[str, ModelKind] = {
             label="Delta-presence",
             group=MEMBERSHIP,
             says="Of the rows of each group, the share that is in the subset lies "
-            "between the bounds. Only the subset is released.",
+            "between the bounds. Only the subset is released. Beside a model that asks "
+            "for rows or values, groups without anyone of the subset do not count.",
             protects="Whoever knows the larger table cannot tell who of it is in the "
             "subset, such as the patients of one study.",
             build=an.DeltaPresence,

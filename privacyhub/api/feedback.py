@@ -105,6 +105,9 @@ class RetrainPriceBody(serializers.Serializer[Any]):
     uses = serializers.CharField()
     left_after = serializers.CharField()
     fits = serializers.BooleanField()
+    refused_for = serializers.CharField(
+        help_text="who gets the model too and whose own cap does not hold it"
+    )
 
 
 class AcceptedFeedback(Accepted):
@@ -237,6 +240,7 @@ def _price(quote: Quote) -> dict[str, Any]:
         "uses": decimal_up(quote.uses),
         "left_after": decimal_down(quote.left_after),
         "fits": quote.fits,
+        "refused_for": quote.refused_for,
     }
 
 

@@ -54,22 +54,6 @@ class Scored:
     units: NDArray[np.int64] | None
 
 
-def price(
-    *, model_version: ModelVersion, epsilon: str, recipient: str = ""
-) -> plans.Quote:
-    """What another assessment would cost, for this recipient. Reads no data."""
-    version = source_of(model_version)
-    accounts = list(version.ledgers.all())
-    wanted = recipes.positive(epsilon, name="Epsilon", code="epsilon")
-    only = plans.replaced_metrics(plan_of(model_version.run), epsilon=wanted)
-    return plans.quote(
-        plan=only,
-        accounts=accounts,
-        recipient=recipient,
-        audience=deliveries.audience_of(model_version.model),
-    )
-
-
 def submit(*, model_version: ModelVersion, by: Any, epsilon: Any) -> Job:
     """Reserve the price of another histogram and queue the assessment.
 

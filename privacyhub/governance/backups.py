@@ -38,7 +38,7 @@ from jobs.models import Worker
 from privacyhub.accounts.models import User
 from privacyhub.governance import audit, databases, erasures, gaps, heads, keys
 from privacyhub.governance.databases import BackupError
-from privacyhub.governance.models import DataKey, Ledger
+from privacyhub.governance.models import AuditHead, DataKey, Ledger
 
 logger = logging.getLogger(__name__)
 
@@ -243,11 +243,13 @@ def _say_last_words() -> None:
     """
     if Ledger._meta.db_table not in _tables():
         return
-    try:
-        erasures.note_missed()
-        heads.export_all()
-    except DatabaseError:  # damaged, or of another release: that is why one restores
-        logger.warning("the database that is replaced could not be read", exc_info=True)
+    for say in (erasures.note_missed, heads.export_all):
+        try:
+            if AuditHead.objects.filter(sequence__gt=0).exists():
+                say()
+        except (DatabaseError, OSError, ValueError):
+            # Damaged, of another release, or without its disk of heads: one restores.
+            logger.warning("what is replaced could not tell its last", exc_info=True)
 
 
 def _put_back(source: Path, target: Path) -> None:

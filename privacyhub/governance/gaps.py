@@ -10,6 +10,7 @@ without it, the gap is of unknown size, and the same two people must say so.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -100,8 +101,9 @@ def require_none(rows: Iterable[Ledger], *, trail: bool = True) -> None:
 def _in_words(gap: Gap) -> str:
     if gap.heads_are_gone:
         return (
-            "The exported heads are gone from their folder, so that nobody can tell "
-            "whether lines were lost: copy the folder of heads back"
+            f"The exported heads are gone from their folder on {socket.gethostname()}, "
+            "so that nobody can tell whether lines were lost: copy the folder of heads "
+            "back; the hub's hosts share one"
         )
     restored = "its exported head: an older backup was restored"
     if gap.lines:

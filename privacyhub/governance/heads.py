@@ -306,16 +306,30 @@ def gone(rows: Iterable[Ledger], head: AuditHead | None = None) -> list[dict[str
     known = head or hub()
     place = folder(known)
     missed = []
-    if known.exported_sequence and last_of_trail(place) is None:
+    if known.exported_sequence and _holds_none(place / TRAIL, last_of_trail(place)):
         missed.append(_gone(known.exported_at, sequence=known.exported_sequence))
     for row in rows:
-        if row.head_exported_at and last_of_ledger(row.pk, place) is None:
+        path = _ledger_file(place, row.pk)
+        if row.head_exported_at and _holds_none(path, _statement_in(path)):
             missed.append(_gone(row.head_exported_at, ledger=str(row.pk)))
     if not missed:
         return []
     closed = LedgerGap.objects.exclude(second_at=None).values_list("heads", flat=True)
     acknowledged = {one["hash"] for said in closed for one in said}
     return [one for one in missed if one["hash"] not in acknowledged]
+
+
+def _holds_none(path: Path, told: dict[str, Any] | None) -> bool:
+    """Whether a file is not there or holds no head of ours; not that a disk failed."""
+    if told is not None:
+        return False
+    try:
+        path.read_bytes()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _gone(
@@ -390,8 +404,10 @@ def _ledgers_behind() -> list[UUID]:
     rows = Ledger.objects.annotate(last=Subquery(lines.values("hash")[:1]))
     return [
         pk
-        for pk, last in rows.exclude(last=None).values_list("pk", "last")
-        if (last_of_ledger(pk, place) or {}).get("hash") != last
+        for pk, last, exported_at in rows.exclude(last=None).values_list(
+            "pk", "last", "head_exported_at"
+        )
+        if exported_at is None or (last_of_ledger(pk, place) or {}).get("hash") != last
     ]
 
 
@@ -412,10 +428,16 @@ def export_ledger_head(pk: UUID) -> None:
             path.rename(path.with_suffix(f".{last.number}.unreadable"))
         elif told is not None:
             if told["hash"] == last.hash:
+                if row.head_exported_at is None:  # exported by an earlier release
+                    _note_export(pk)
                 return
             if not is_reached(told) and not is_acknowledged(told):
                 logger.error("the exported head of ledger %s is not in it", pk)
                 return
         head_files.replace(path, sign(_of_ledger(row, last, hub())))
     if told is None or row.head_exported_at is None:
-        Ledger.objects.filter(pk=pk).update(head_exported_at=timezone.now())
+        _note_export(pk)
+
+
+def _note_export(pk: UUID) -> None:
+    Ledger.objects.filter(pk=pk).update(head_exported_at=timezone.now())

@@ -295,8 +295,8 @@ def charge(
             if would_overspend(holder, moved, part=reservation.part):
                 whose = getattr(holder, "recipient", reservation.recipient)
                 raise LedgerError(
-                    f"The cap for {whose} on “{row.name}” no longer "
-                    "holds this charge: it was lowered after the reservation."
+                    f"The cap for {whose} on “{row.name}” no longer holds this "
+                    "charge: it was set or lowered after the reservation."
                 )
         reservation.state = ReservationState.ACTIVE
         reservation.charged = store(charged)

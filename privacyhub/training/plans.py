@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import Any
 
@@ -34,7 +34,7 @@ from privacyhub.engines.dp.orders import UNITS_PER_ONE
 from privacyhub.engines.dp.spec import REFERENCES, TrainSpec
 from privacyhub.governance import ledger as ledgers
 from privacyhub.governance.balances import runs_that_fit
-from privacyhub.governance.models import Ledger, Part, Unit
+from privacyhub.governance.models import Ledger, Part, RecipientCap, Unit
 from privacyhub.training.fitting import require_fits
 from privacyhub.training.mechanisms import (
     additive_delta,
@@ -293,7 +293,8 @@ def quote(
     prices = plan.prices
     tightest = ledgers.tightest(accounts, prices, recipient=recipient)
     fitting = _runs(accounts, prices, recipient=recipient)
-    reached = {name: _runs(accounts, prices, recipient=name) for name in audience}
+    names = capped(audience, accounts=accounts)
+    reached = {name: _runs(accounts, prices, recipient=name) for name in names}
     return Quote(
         plan=plan,
         ledger=tightest.ledger,
@@ -303,13 +304,19 @@ def quote(
         fits=all(
             ledgers.would_fit(account, prices, recipient=name)
             for account in accounts
-            for name in (recipient, *audience)
+            for name in (recipient, *names)
         ),
         runs_that_fit=min(MOST_RUNS_COUNTED, fitting, *reached.values()),
         refused_for=next(
             (name for name, runs in reached.items() if fitting and not runs), ""
         ),
     )
+
+
+def capped(names: Sequence[str], *, accounts: Sequence[Ledger]) -> list[str]:
+    """Those of the names who have a cap of their own on one of the ledgers."""
+    found = RecipientCap.objects.filter(ledger__in=accounts, recipient__in=names)
+    return sorted(set(found.values_list("recipient", flat=True)))
 
 
 def _runs(
@@ -406,14 +413,3 @@ def unit_in_words(account: Ledger) -> str:
             f"(at most {account.most_rows_per_unit} take part)"
         )
     return "one record"
-
-
-def replaced_metrics(plan: Plan, *, epsilon: str) -> Plan:
-    """The plan of another assessment alone: its metrics, and no training."""
-    return replace(
-        plan,
-        training=None,
-        statistics=None,
-        metrics=metrics_event(epsilon=epsilon),
-        metrics_epsilon=epsilon,
-    )

@@ -27,8 +27,10 @@ from privacyhub.datasets.models import Dataset, Version, VersionKind
 from privacyhub.feedback.models import Feedback
 from privacyhub.governance import grants
 from privacyhub.training import artefacts, exports, recipes, services, what_if
+from privacyhub.training.deliveries import audience_of
 from privacyhub.training.forms import ModelShareForm
 from privacyhub.training.models import Model, ModelVersion, TrainingRun
+from privacyhub.training.plans import capped
 from privacyhub.web import model_figures
 from privacyhub.web.family_graph import Graph
 from privacyhub.web.flash import explained
@@ -233,12 +235,14 @@ def model_retrain(request: HttpRequest, pk: Any) -> HttpResponse:
             run=version.run, version=source, recipient=asker
         )
         context["quote"] = quote
-        context["most"] = what_if.largest_like(
-            plan=quote.plan,
-            recipe=services.recipe_of(version.run),
-            accounts=list(source.ledgers.all()),
-            recipient=asker,
-        )
+        accounts = list(source.ledgers.all())
+        if not capped(audience_of(version.model), accounts=accounts):
+            context["most"] = what_if.largest_like(
+                plan=quote.plan,
+                recipe=services.recipe_of(version.run),
+                accounts=accounts,
+                recipient=asker,
+            )
         if request.method == "POST":
             run = services.retrain(run=version.run, version=source, by=request.user)
             return redirect("web:job", run.job_id)

@@ -28,7 +28,9 @@ Tree = Mapping[str, "Tree | Sequence[str]"]
 DATE_UNITS = ("day", "week", "month", "quarter", "year", "decade", "century")
 SMALL_DOMAIN = 50
 MAX_MASKING_LEVELS = 8
-_LEAST_SPAN = 1e-300  # of numbers whose intervals have a width
+# Spans of numbers whose intervals have a width, and bounds that differ when written.
+_LEAST_SPAN, _MOST_SPAN = 1e-250, 1e300
+_LEAST_PART = 1e-9  # of the largest number
 _ZIP_NAME = re.compile(r"zip|postal|postcode|plz", re.IGNORECASE)
 _ZIP_VALUE = re.compile(r"\d{3,5}(-\d{4})?$")
 
@@ -373,7 +375,8 @@ def _automatic_intervals(unique: list[str], numbers: pl.Series) -> Rows:
     low, high = float(numbers.min()), float(numbers.max())  # type: ignore[arg-type]
     span = high - low
     whole = all(_is_whole(x) for x in numbers)
-    if whole and span < 4 or not _LEAST_SPAN < span < math.inf:
+    least = max(_LEAST_SPAN, _LEAST_PART * max(abs(low), abs(high)))
+    if whole and span < 4 or not least < span < _MOST_SPAN:
         return suppress(unique)
     # About twenty intervals first: 1, 2 or 5 times a power of ten.
     power = 10.0 ** math.floor(math.log10(span / 20))

@@ -225,7 +225,7 @@ def _numbered(columns: Sequence[pl.Series]) -> Ints:
         place: dict[str, int] = {}
         texts = as_text(values).to_list()
         table = [place.setdefault(text, len(place)) for text in texts]
-        codes.append(np.array(table, dtype=np.int64)[of_rows])
+        codes.append(np.array(table, dtype=np.min_scalar_type(len(place)))[of_rows])
         sizes.append(max(len(place), 1))
         hidden &= codes[-1] == place.get(ROOT, -1)
     numbers = dense_keys(codes, sizes=sizes)

@@ -89,8 +89,9 @@ _VALUES: tuple[tuple[str, str, str], ...] = (
 )
 _ZIP = re.compile(r"zip|postal", re.IGNORECASE)
 _AGE = re.compile(r"\bage\b", re.IGNORECASE)
-# The age, or the lower end of a range of ages; "90+" and ">=90" are one group.
-_LEAST_AGE = r"^\[?(\d+(?:\.\d+)?)(?:$|[^\d.+])"
+# The age, or the lower end of a range of ages.
+_LEAST_AGE = r"^(?:>=?|≥|\[)?\s*(\d+(?:\.\d+)?)(?:$|[^\d.])"
+_ONE_GROUP = r"^(?:90\s*\+|(?:>=|≥)\s*90|>\s*89)$"  # all ages that must be one
 _NUMBER = re.compile(r"\b(id|ids|no|nr|num|number|code|key|record|case)\b|#", re.I)
 _SOME = 0.1  # distinct values over rows of what is named a number
 _NEARLY_ALL = 0.95  # the same of what has no such name
@@ -127,9 +128,12 @@ def _is_number_of_its_own(name: str, text: pl.Series, *, kind: pl.DataType) -> b
     if kind.is_float() or kind.is_temporal() or kind == pl.Boolean:
         return False
     distinct = text.n_unique()
-    if _NUMBER.search(_words(name)) and distinct > _SOME * len(text):
+    is_named = bool(_NUMBER.search(_words(name)))
+    if len(text) < _FEW_ROWS:
+        return is_named and distinct == len(text)
+    if is_named and distinct > _SOME * len(text):
         return True
-    if len(text) < _FEW_ROWS or distinct < _NEARLY_ALL * len(text):
+    if distinct < _NEARLY_ALL * len(text):
         return False
     numbers = text.cast(pl.Float64, strict=False).drop_nulls()
     if len(numbers) < SHARE * len(text):
@@ -162,7 +166,8 @@ def _column(name: str, text: pl.Series) -> list[Finding]:
             what = "ZIP code of more than three digits, or of a small area"
             found["B"] = Finding(name, "B", what, rows)
     if _AGE.search(words):
-        years = text.str.extract(_LEAST_AGE).cast(pl.Float64)
+        others = text.filter(~text.str.contains(_ONE_GROUP))
+        years = others.str.extract(_LEAST_AGE).cast(pl.Float64)
         rows = int((years > 89).sum() or 0)
         if rows:
             found["C"] = Finding(name, "C", "age above 89", rows)

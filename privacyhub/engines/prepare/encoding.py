@@ -269,11 +269,12 @@ def written_out(series: pl.Series) -> pl.Series:
     """A column as text: whole floats like integers, null where not finite."""
     if not series.dtype.is_float():
         return series.cast(pl.String, strict=False)
-    held = pl.col(series.name)
+    held = pl.col("value")  # the column's own name may be a pattern
     is_whole = (held == held.floor()) & (held.abs() < _MOST_WHOLE)
     as_integer = held.cast(pl.Int64, strict=False).cast(pl.String)
     texts = pl.when(is_whole).then(as_integer).otherwise(held.cast(pl.String))
-    return series.to_frame().select(pl.when(held.is_finite()).then(texts)).to_series()
+    frame = series.to_frame("value").select(pl.when(held.is_finite()).then(texts))
+    return frame.to_series().alias(series.name)
 
 
 def as_texts(series: pl.Series) -> pl.Series:

@@ -18,6 +18,7 @@ from statistics import NormalDist
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from privacyhub.engines.dp.accounting import noise_multiplier_for
 from privacyhub.engines.dp.count_noise import noisy_counts
@@ -149,20 +150,17 @@ def delta_of_names(
     most k m such names, each of which passes its threshold with probability
     sf(t - (k - 1) / z) where one unit's passes with sf(t) = d / m. additive_delta: of
     one unit, over all readings. A reading's count of columns is at least that of its
-    names, and more columns make the bound larger: sf(sf^-1(d) - s) is concave in d.
+    names, and more columns make the bound larger: sf(sf^-1(d) - s) is concave in d, at
+    one s for all, which is that of the least noise.
     """
     if not additive_delta:
         return 0.0
     columns = sum(reading.count for reading in readings)
     each = additive_delta / columns / max_rows_per_unit
-    normal = NormalDist()
-    return math.fsum(
-        reading.count
-        * size
-        * max_rows_per_unit
-        * normal.cdf(normal.inv_cdf(each) + (size - 1) / reading.noise_multiplier)
-        for reading in readings
-    )
+    shift = (size - 1) / min(reading.noise_multiplier for reading in readings)
+    # Not by NormalDist, whose tail ends at 5e-17.
+    passes = float(ndtr(ndtri(each) + shift))
+    return columns * size * max_rows_per_unit * passes
 
 
 def _category(

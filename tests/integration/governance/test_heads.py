@@ -21,7 +21,15 @@ from django.db import connection
 
 from jobs import registry
 from privacyhub.engines.dp.rdp import rdp_vector
-from privacyhub.governance import audit, erasures, head_files, heads, keys, ledger
+from privacyhub.governance import (
+    audit,
+    backups,
+    erasures,
+    head_files,
+    heads,
+    keys,
+    ledger,
+)
 from privacyhub.governance.models import AuditEvent, AuditHead, Ledger
 from privacyhub.governance.sums import store
 from privacyhub.governance.verification import verify
@@ -297,3 +305,46 @@ def test_the_head_on_the_page_and_over_rest(
     assert heads.is_genuine(json.loads(file.content))
     assert client_for(steward).get("/audit/head/").status_code == 403
     assert api_for(steward).get("/api/v1/audit/head/").status_code == 403
+
+
+def test_a_head_of_an_earlier_release_is_missed_too(
+    account: Ledger, second_place: Path
+) -> None:
+    """Its ledger does not say yet that the head was exported."""
+    heads.export_ledger_head(account.pk)
+    Ledger.objects.filter(pk=account.pk).update(head_exported_at=None)
+    heads.export_all()
+    account.refresh_from_db()
+    assert account.head_exported_at is not None
+    assert not heads.gone([account])
+    next(second_place.rglob("ledger-*.json")).unlink()
+    assert [one["ledger"] for one in heads.gone([account])] == [str(account.pk)]
+
+
+def test_a_disk_that_cannot_be_read_for_now_is_no_loss(
+    account: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads.export_all()
+    account.refresh_from_db()
+
+    def fails(path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", fails)
+    assert not heads.gone([account])
+
+
+def test_what_is_replaced_says_what_it_can(
+    trail: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full or gone is why one restores."""
+    audit.record(actor="system", action="one")
+    said = []
+    monkeypatch.setattr(heads, "export_all", lambda: said.append("heads"))
+
+    def fails() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(erasures, "note_missed", fails)
+    backups._say_last_words()
+    assert said == ["heads"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,12 @@ from privacyhub.governance.sums import BOTH, load
 from privacyhub.governance.verification import verify
 from privacyhub.training import services, sweeps
 from privacyhub.training.models import Model, TrainingRun
+
+
+@pytest.fixture(autouse=True)
+def _heads(settings: Any, tmp_path: Path) -> None:
+    """What others exported before is no concern of this hub's trail."""
+    settings.AUDIT_HEADS_DIR = tmp_path / "heads"
 
 
 @pytest.fixture

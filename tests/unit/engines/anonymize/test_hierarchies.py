@@ -209,3 +209,16 @@ def test_numbers_and_dates_of_a_column_have_a_place() -> None:
     assert Hierarchy.intervals(numbers, widths=[1]).check(numbers) == []
     moments = pl.Series(["2020-01-02 03:04:05"]).str.to_datetime()
     assert Hierarchy.dates(moments).check(moments) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["1e308", "-5e307", "1.5", "2.5"],
+        ["0", "1e-290", "3e-290"],
+        ["1e17", "1.00000000000000016e17", "1.00000000000000064e17"],
+        ["0.1", "0.100000000000001", "0.100000000000009"],
+    ],
+)
+def test_numbers_that_no_interval_can_part_are_suppressed(values: list[str]) -> None:
+    assert Hierarchy.automatic(pl.Series(values), name="x").height == 1

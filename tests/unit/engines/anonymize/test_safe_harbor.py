@@ -101,3 +101,17 @@ def test_names_of_things_are_not(name: str) -> None:
 )
 def test_released_ages_are_read_by_their_low_end(value: str, above: bool) -> None:  # noqa: FBT001
     assert ("C" in found("age", [value, "40"])) == above
+
+
+@pytest.mark.parametrize("value", ["95+", "99 +", ">95", "≥95", "[90, 95["])
+def test_ages_past_ninety_that_are_not_the_one_group_are_found(value: str) -> None:
+    assert found("age", ["40"] * 30 + [value]) == {"C"}
+
+
+@pytest.mark.parametrize("value", ["90+", "90 +", ">=90", "≥ 90", ">89"])
+def test_all_ages_from_ninety_are_one_group(value: str) -> None:
+    assert not found("age", ["40"] * 30 + [value])
+
+
+def test_a_count_in_a_short_table_is_no_code() -> None:
+    assert not found("number of children", [0, 1, 2, 3] * 4 + [0, 1])

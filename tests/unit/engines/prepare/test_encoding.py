@@ -12,6 +12,7 @@ from privacyhub.engines.prepare.encoding import (
     ColumnSpec,
     Encoder,
     TargetSpec,
+    as_texts,
     default_knots,
 )
 
@@ -200,3 +201,8 @@ def test_missing_and_doubled_columns_are_named() -> None:
         Encoder([CITY, CITY])
     with pytest.raises(ValueError, match="cannot be an input"):
         Encoder([CITY], target=TargetSpec(name="city", classes=("A", "B")))
+
+
+def test_a_column_may_be_called_like_a_pattern() -> None:
+    texts = as_texts(pl.Series("^a$", [1.0, 2.5]))
+    assert (texts.name, texts.to_list()) == ("^a$", ["1", "2.5"])

@@ -185,6 +185,15 @@ def test_delta_of_names_holds_what_a_group_can_bring(size: int, most_rows: int) 
         assert told(named) == pytest.approx(delta)
 
 
+def test_delta_of_names_keeps_its_tail() -> None:
+    readings = [GaussianEvent(noise_multiplier=10.0, count=50)]
+    told = delta_of_names(
+        additive_delta=2e-14, readings=readings, max_rows_per_unit=1000, size=5
+    )
+    each = stats.norm.sf(stats.norm.isf(2e-14 / 50 / 1000) - 0.4)
+    assert told == pytest.approx(50 * 5 * 1000 * each, rel=1e-6)
+
+
 def test_no_names_take_no_delta() -> None:
     assert (
         delta_of_names(additive_delta=0, readings=[], max_rows_per_unit=1, size=5) == 0
