@@ -279,8 +279,8 @@ def written_out(series: pl.Series) -> pl.Series:
 
 def as_texts(series: pl.Series) -> pl.Series:
     """A column as text without surrounding blanks; null where missing or empty."""
-    texts = written_out(series).str.strip_chars()
-    return texts.set(texts == "", None)
+    texts = written_out(series.alias("value")).str.strip_chars()
+    return texts.set(texts == "", None).alias(series.name)
 
 
 def places_in(series: pl.Series, domain: Sequence[str]) -> NDArray[np.int64]:
