@@ -296,7 +296,7 @@ def charge(
                 whose = getattr(holder, "recipient", reservation.recipient)
                 raise LedgerError(
                     f"The cap for {whose} on “{row.name}” no longer holds this "
-                    "charge: it was set or lowered after the reservation."
+                    "charge: it was lowered, or set, after the reservation."
                 )
         reservation.state = ReservationState.ACTIVE
         reservation.charged = store(charged)
