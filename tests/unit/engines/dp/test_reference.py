@@ -314,6 +314,7 @@ def test_a_row_whose_gradient_overflows_counts_as_zero(
     implementation, optimizer, monkeypatch
 ) -> None:
     """Its features are finite; the square of its norm is not, or the norm is NaN."""
+    tf.keras.utils.set_random_seed(5)  # from some starts no gradient overflows
     made_again = []
     without_rows = reference._Steps._gradient_norms
     monkeypatch.setattr(
