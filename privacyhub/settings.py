@@ -319,6 +319,7 @@ if not REDIS_URL:
         "polling_interval": 0.05,
     }
 else:
+    CELERY_BROKER_TRANSPORT = "jobs.redis_broker:Transport"
     # A broker that is away costs a request seconds, not minutes: the reaper sends later
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "socket_connect_timeout": 3,
