@@ -11,8 +11,9 @@ float64 brute force.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -22,21 +23,26 @@ from privacyhub.engines.dp.architecture import Architecture, Task
 _WRITTEN_OUT = 4
 
 
-def unpack(vector: Any, architecture: Architecture) -> dict[str, Any]:
-    """The named weights of a flat vector tensor."""
-    sizes = [_size(shape) for shape in architecture.shapes.values()]
-    parts = tf.split(vector, sizes)
-    return {
-        name: tf.reshape(part, shape)
-        for part, (name, shape) in zip(parts, architecture.shapes.items(), strict=True)
-    }
+class Network(NamedTuple):
+    """Weights as the layers use them.
+
+    tables: each embedding's, [size, width]; dense: each layer's kernel and below it the
+    bias, [inputs + 1, outputs], since the bias is the weight of an input that is 1.
+    """
+
+    tables: list[Any]
+    dense: list[Any]
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
+def network_of(vector: Any, architecture: Architecture) -> Network:
+    """The layers of a flat vector tensor, in which a bias follows its kernel."""
+    embeddings = [(e.size, e.width) for e in architecture.embeddings]
+    widths = [architecture.inputs, *architecture.hidden, architecture.outputs]
+    dense = [(a + 1, b) for a, b in zip(widths, widths[1:], strict=False)]
+    shapes = [*embeddings, *dense]
+    parts = tf.split(vector, [math.prod(shape) for shape in shapes])
+    layers = [tf.reshape(part, s) for part, s in zip(parts, shapes, strict=True)]
+    return Network(tables=layers[: len(embeddings)], dense=layers[len(embeddings) :])
 
 
 def _activate(values: Any, activation: str) -> Any:
@@ -81,15 +87,15 @@ def row_losses(logits: Any, target: Any, task: Task) -> Any:
 def _pair_norms(inputs: Any, gradients: Any, rows: int, squares: Any) -> Any:
     """Squared norms of sums of outer products, a unit: [units].
 
-    inputs [units * rows, a], gradients [units * rows, d]; the bias counts as an input
-    that is always 1. squares [units * rows] of the inputs, or None to take them here.
+    inputs [units * rows, a], gradients [units * rows, d]. squares [units * rows] of the
+    inputs, or None to take them here.
     """
     if rows == 1:
         squares = _row_squares(inputs) if squares is None else squares
-        return (squares + 1) * _row_squares(gradients)
+        return squares * _row_squares(gradients)
     a = _by_unit(inputs, rows)
     d = _by_unit(gradients, rows)
-    a_pairs = tf.matmul(a, a, transpose_b=True) + 1
+    a_pairs = tf.matmul(a, a, transpose_b=True)
     d_pairs = tf.matmul(d, d, transpose_b=True)
     return _squared(tf.reduce_sum(a_pairs * d_pairs, axis=[1, 2]), like=gradients)
 
@@ -174,27 +180,29 @@ def clipped_sum(
     A unit's gradient is the weighted sum of its rows' gradients. A unit whose gradient
     is not finite counts as zero.
     """
-    weights = unpack(vector, architecture)
-    layers = len(architecture.hidden) + 1
-    inputs, values = forward(weights, architecture, features=features, ids=ids)
+    network = network_of(vector, architecture)
+    layers = len(network.dense)
+    inputs, values = forward(network, architecture, features=features, ids=ids)
 
     gradient = _output_gradient(values, target, task) * row_weight[:, None]
     gradients = [gradient]
     for layer in range(layers - 1, 0, -1):
-        gradient = _through(gradient, weights[f"dense_{layer}/kernel"]) * _slope(
-            inputs[layer], architecture.activation
+        gradient = _through(gradient, network.dense[layer][:-1]) * _slope(
+            inputs[layer][:, :-1], architecture.activation
         )
         gradients.insert(0, gradient)
     tables = []
     if architecture.embeddings:
         at_embeddings = _through(
-            gradients[0], weights["dense_0/kernel"][architecture.features :]
+            gradients[0], network.dense[0][architecture.features : -1]
         )
         tables = tf.split(at_embeddings, [e.width for e in architecture.embeddings], 1)
 
-    known = [feature_squares] + [None] * (layers - 1)
-    if feature_squares is not None and architecture.embeddings:
-        known[0] += _row_squares(inputs[0][:, architecture.features :])
+    known = [None] * layers
+    if feature_squares is not None:
+        known[0] = feature_squares + 1
+        if architecture.embeddings:
+            known[0] += _row_squares(inputs[0][:, architecture.features : -1])
     squared = tf.add_n(
         [
             _pair_norms(a, d, rows_per_unit, squares)
@@ -225,9 +233,7 @@ def clipped_sum(
                 )
             )
         for a, d in zip(inputs, gradients, strict=True):
-            scaled = keep(d) * scale[:, None]
-            sums.append(_outer_sum(keep(a), scaled))
-            sums.append(tf.reduce_sum(scaled, axis=0))
+            sums.append(_outer_sum(keep(a), keep(d) * scale[:, None]))
         flat = [tf.reshape(part, [-1]) for part in [*sums, *counted]]
         return tf.concat(flat, axis=0)
 
@@ -253,26 +259,27 @@ def loss_sum(
     row_weight: Any,
 ) -> Any:
     """The weighted sum of row losses: private, and only for runs without privacy."""
-    weights = unpack(vector, architecture)
-    logits = forward(weights, architecture, features=features, ids=ids)[1]
+    network = network_of(vector, architecture)
+    logits = forward(network, architecture, features=features, ids=ids)[1]
     losses = row_losses(logits, target, task)
     return tf.reduce_sum(tf.where(row_weight > 0, losses * row_weight, 0.0))
 
 
 def forward(
-    weights: dict[str, Any], architecture: Architecture, *, features: Any, ids: Any
+    network: Network, architecture: Architecture, *, features: Any, ids: Any
 ) -> tuple[list[Any], Any]:
-    """Each dense layer's input, and the logits [rows, outputs]."""
+    """Each dense layer's input, [rows, inputs + 1], and the logits [rows, outputs].
+
+    The last column is 1. Besides, a width that is a power of two would put all rows of
+    a column into few places of a core's cache, and take the gradients' matrix products
+    twice as long.
+    """
     parts = [features]
-    for k in range(len(architecture.embeddings)):
-        parts.append(tf.gather(weights[f"embedding_{k}/table"], ids[:, k]))
-    inputs = [tf.concat(parts, axis=1) if len(parts) > 1 else features]
-    layers = len(architecture.hidden) + 1
-    for layer in range(layers):
-        values = (
-            tf.matmul(inputs[-1], weights[f"dense_{layer}/kernel"])
-            + weights[f"dense_{layer}/bias"]
-        )
-        if layer < layers - 1:
-            inputs.append(_activate(values, architecture.activation))
-    return inputs, values
+    for k, table in enumerate(network.tables):
+        parts.append(tf.gather(table, ids[:, k]))
+    one = tf.ones_like(features[:, :1])
+    inputs = [tf.concat([*parts, one], axis=1)]
+    for matrix in network.dense[:-1]:
+        values = _activate(tf.matmul(inputs[-1], matrix), architecture.activation)
+        inputs.append(tf.concat([values, one], axis=1))
+    return inputs, tf.matmul(inputs[-1], network.dense[-1])

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from privacyhub.engines.dp.clipping import forward
+from privacyhub.engines.dp.clipping import forward, network_of
 from privacyhub.engines.dp.export_check import largest_difference, made_up_rows
 from privacyhub.engines.dp.model import TrainedModel
 
@@ -37,10 +37,15 @@ def export_saved_model(model: TrainedModel, folder: Path) -> float:
         ]
     )
     def serve(features: Any, ids: Any) -> dict[str, Any]:
-        weights = {
-            name: module.weights[name.replace("/", "_")] for name in architecture.shapes
-        }
-        _, logits = forward(weights, architecture, features=features, ids=ids)
+        vector = tf.concat(
+            [
+                tf.reshape(module.weights[name.replace("/", "_")], [-1])
+                for name in architecture.shapes
+            ],
+            axis=0,
+        )
+        network = network_of(vector, architecture)
+        _, logits = forward(network, architecture, features=features, ids=ids)
         if model.spec.task == "binary":
             return {"scores": tf.sigmoid(logits)[:, 0]}
         if model.spec.task == "multiclass":
