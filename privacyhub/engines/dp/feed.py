@@ -7,10 +7,11 @@ padding, and noise. While one chunk is computed the next is prepared.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ _ROWS_AT_ONCE = 4096
 _ALIGNED_TO = 64
 # One chunk is computed while the next is prepared.
 _CHUNKS_AT_ONCE = 2
+
+Ready = TypeVar("Ready")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,18 +92,22 @@ class Feed:
         self._squares = _squared_norms(data.features)
         self._row_weight = np.where(finite, row_weight, 0).astype(np.float32)
 
-    def chunks(self, sizes: Sequence[int]) -> Generator[Chunk, None, None]:
-        """A chunk for each number of steps in `sizes`."""
+    def chunks(
+        self, sizes: Sequence[int], *, ready: Callable[[Chunk], Ready]
+    ) -> Generator[Ready, None, None]:
+        """What `ready` makes of a chunk, for each number of steps in `sizes`."""
+        kept = cycle(self._kept)
+
+        def prepare(size: int) -> Ready:
+            return ready(self._prepare(size, next(kept)))
+
         with ThreadPoolExecutor(max_workers=1) as pool:
-            kept = cycle(self._kept)
-            waiting = [
-                pool.submit(self._prepare, size, next(kept)) for size in sizes[:1]
-            ]
+            waiting = [pool.submit(prepare, size) for size in sizes[:1]]
             for size in [*sizes[1:], None]:
-                chunk = waiting.pop().result()
+                made = waiting.pop().result()
                 if size is not None:
-                    waiting.append(pool.submit(self._prepare, size, next(kept)))
-                yield chunk
+                    waiting.append(pool.submit(prepare, size))
+                yield made
 
     def _prepare(self, steps: int, kept: _Kept) -> Chunk:
         drawn, passes = self._sampler.draw(steps).padded(self._width)
@@ -114,7 +121,7 @@ class Feed:
         rows[drawn < 0] = -1
         present = rows >= 0
         flat = rows.reshape(self._passes, -1)
-        weight = self._row_weight[flat]
+        weight = np.take(self._row_weight, flat, mode="wrap")
         if self._units.max_rows > 1:
             # A unit's gradient is the mean of its rows' gradients.
             weight /= np.repeat(
@@ -123,8 +130,8 @@ class Feed:
         weight[flat < 0] = 0
         features = kept.array("features", (*flat.shape, self._data.features.shape[1]))
         np.take(self._data.features, flat, axis=0, mode="wrap", out=features)
-        squares = self._squares[flat]
-        target = self._target[flat]
+        squares = np.take(self._squares, flat, mode="wrap")
+        target = np.take(self._target, flat, mode="wrap")
         if self._units.max_rows > 1:
             # A padding row shares its unit's norm: it must not overflow there.
             features[flat < 0] = 0

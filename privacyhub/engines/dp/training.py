@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -153,6 +154,27 @@ def units_of(data: EncodedTable, *, spec: TrainSpec) -> UnitRows:
     )
 
 
+class _Inputs(NamedTuple):
+    """A chunk's number of steps, and its arrays as the compiled function takes them."""
+
+    steps: int
+    tensors: list[Any]
+
+    @classmethod
+    def of(cls, chunk: Chunk) -> _Inputs:
+        arrays = [
+            chunk.features,
+            chunk.feature_squares,
+            chunk.ids,
+            chunk.target,
+            chunk.row_weight,
+            chunk.drawn,
+            chunk.pass_ends,
+            chunk.noise,
+        ]
+        return cls(chunk.steps, [tf.convert_to_tensor(array) for array in arrays])
+
+
 class _Loop:
     """One run: its data, its compiled function and its state."""
 
@@ -229,7 +251,7 @@ class _Loop:
             for first, steps in blocks
             for done in range(first, first + steps, self._steps_a_call)
         ]
-        chunks = self._feed.chunks(sizes)
+        chunks = self._feed.chunks(sizes, ready=_Inputs.of)
         done = start
         progress(done, spec.steps)
         try:
@@ -239,7 +261,7 @@ class _Loop:
                 on_block(first, steps)
                 while done < first + steps:
                     chunk = next(chunks)
-                    state, chunk_losses = self._call(state, chunk, done)
+                    state, chunk_losses = self._call(state, chunk, done=done)
                     losses.extend(chunk_losses)
                     done += chunk.steps
                 if on_checkpoint is not None:
@@ -286,7 +308,7 @@ class _Loop:
         return Checkpoint(step=step, arrays=arrays).to_bytes()
 
     def _call(
-        self, state: LoopState, chunk: Chunk, done: int
+        self, state: LoopState, inputs: _Inputs, *, done: int
     ) -> tuple[LoopState, list[float]]:
         rates = np.array(
             [
@@ -297,19 +319,12 @@ class _Loop:
         )
         state, losses = self._run_steps(
             state,
-            tf.constant(chunk.steps, tf.int32),
+            tf.constant(inputs.steps, tf.int32),
             tf.constant(float(done), tf.float32),
             tf.convert_to_tensor(rates),
-            tf.convert_to_tensor(chunk.features),
-            tf.convert_to_tensor(chunk.feature_squares),
-            tf.convert_to_tensor(chunk.ids),
-            tf.convert_to_tensor(chunk.target),
-            tf.convert_to_tensor(chunk.row_weight),
-            tf.convert_to_tensor(chunk.drawn),
-            tf.convert_to_tensor(chunk.pass_ends),
-            tf.convert_to_tensor(chunk.noise),
+            *inputs.tensors,
         )
-        return state, losses.numpy()[: chunk.steps].tolist()
+        return state, losses.numpy()[: inputs.steps].tolist()
 
     def _model_weights(
         self, state: OptimizerState, done: int

@@ -34,13 +34,17 @@ def feed() -> Feed:
     )
 
 
+def as_is(chunk: Chunk) -> Chunk:
+    return chunk
+
+
 def arrays(chunk: Chunk) -> dict[str, Any]:
     held = {field.name: getattr(chunk, field.name) for field in fields(chunk)}
     return {name: np.copy(value) for name, value in held.items()}
 
 
 def test_a_chunk_stays_as_it_is_while_the_next_is_prepared() -> None:
-    for chunk in feed().chunks([STEPS] * 5):
+    for chunk in feed().chunks([STEPS] * 5, ready=as_is):
         before = arrays(chunk)
         time.sleep(0.05)  # the next one takes a few milliseconds
         for name, value in arrays(chunk).items():
@@ -48,7 +52,7 @@ def test_a_chunk_stays_as_it_is_while_the_next_is_prepared() -> None:
 
 
 def test_chunks_have_rows_and_noise_of_their_own() -> None:
-    kept = [arrays(chunk) for chunk in feed().chunks([STEPS] * 5)]
+    kept = [arrays(chunk) for chunk in feed().chunks([STEPS] * 5, ready=as_is)]
     for one, other in zip(kept[2:], kept, strict=False):  # of the same memory
         assert (one["noise"] != other["noise"]).mean() > 0.99
         assert (one["features"] != other["features"]).mean() > 0.5  # others are padding
@@ -58,6 +62,6 @@ def test_chunks_have_rows_and_noise_of_their_own() -> None:
 
 
 def test_large_arrays_begin_where_tensorflow_need_not_copy_them() -> None:
-    for chunk in feed().chunks([STEPS] * 3):
+    for chunk in feed().chunks([STEPS] * 3, ready=as_is):
         assert chunk.features.ctypes.data % 64 == 0
         assert chunk.noise.ctypes.data % 64 == 0
