@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from .encoding import Problem
-from .keys import DENSE_CELLS, Bools, Floats, Ints
+from .keys import DENSE_CELLS, Bools, Floats, Ints, first_rows
 
 # Classes are counted in an array of their keys where it has no more cells an entry.
 COUNTED_CELLS = 4
@@ -27,6 +27,17 @@ class Histogram:
     value: Ints
     count: Ints
     starts: Ints
+
+    def distinct(self) -> Ints:
+        """How many values each class has."""
+        return np.bincount(self.class_of, minlength=len(self.starts))
+
+    def sums(self, values: Floats) -> Floats:
+        """Sums of a quantity of the pairs by class."""
+        sums: Floats = np.bincount(
+            self.class_of, weights=values, minlength=len(self.starts)
+        ).astype(np.float64)
+        return sums
 
 
 class Classes:
@@ -110,15 +121,8 @@ class Classes:
     @cached_property
     def first_row(self) -> Ints:
         """The first row of each class that is anonymized."""
-        of_row = self.of_row
-        rows = np.arange(len(of_row))
-        use = of_row >= 0
-        if self.problem.subset is not None:
-            use &= self.problem.subset
-        first = np.full(len(self), len(of_row))
-        # Written from the last row to the first, so the first one stays.
-        first[of_row[use][::-1]] = rows[use][::-1]
-        return first
+        rows = self.problem.anonymized_rows
+        return first_rows(self.of_row, rows=rows, size=len(self))
 
     @cached_property
     def codes(self) -> list[Ints]:

@@ -24,8 +24,8 @@ from .keys import (
     Floats,
     Ints,
     count_by,
-    dense_keys,
     group,
+    matched,
     number_by_place,
     places,
 )
@@ -81,10 +81,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Sensitive:
-    """A sensitive column: codes of the entries and the label of each code."""
+    """A sensitive column: codes of the entries, of the rows, and the codes' labels."""
 
     name: str
     codes: Ints
+    row_codes: Ints = field(repr=False)
     labels: tuple[str, ...]
 
 
@@ -145,18 +146,18 @@ class Problem:
 
         Of no meaning for rows that were suppressed before.
         """
-        keys = dense_keys(
-            [
-                np.concatenate([own, rows])
-                for own, rows in zip(self.codes, self.row_codes, strict=True)
-            ],
-            sizes=[column.sizes[0] for column in self.columns],
-        )
-        entries = len(self.weights)
-        unique, groups = np.unique(keys, return_inverse=True)
-        entry = np.zeros(len(unique), dtype=np.int64)
-        entry[groups[:entries]] = np.arange(entries)
-        return entry[groups[entries:]]
+        sizes = [column.sizes[0] for column in self.columns]
+        return matched(self.row_codes, self.codes, sizes=sizes)
+
+    @property
+    def anonymized_rows(self) -> Ints:
+        """The numbers of the rows that are anonymized, ascending."""
+        use: Bools = np.ones(self.rows, dtype=bool)
+        if self.subset is not None:
+            use &= self.subset
+        if self.hidden is not None:
+            use &= ~self.hidden
+        return np.flatnonzero(use)
 
     def _half(self, first: int, levels: tuple[int, ...]) -> Half:
         known = self._kept.get((first, levels))
@@ -264,7 +265,7 @@ def encode(
     count = len(columns)
     codes = [column.codes for column in coded]
     labels = [tuple(as_text(column.values).to_list()) for column in coded[count:]]
-    row_codes = tuple(values[: rows.height] for values in codes[:count])
+    row_codes = [values[: rows.height] for values in codes]
     sizes = [c.sizes[0] for c in columns] + [len(names) for names in labels]
     hidden = _hidden_rows(columns, codes[:count])
     counted: Bools | None = subset
@@ -283,13 +284,13 @@ def encode(
         weights=grouped.rows,
         population=grouped.population,
         sensitive={
-            name: Sensitive(name=name, codes=codes, labels=names)
-            for name, codes, names in zip(
-                sensitive, entries[count:], labels, strict=True
+            name: Sensitive(name=name, codes=own, row_codes=of_rows, labels=names)
+            for name, own, of_rows, names in zip(
+                sensitive, entries[count:], row_codes[count:], labels, strict=True
             )
         },
         rows=rows.height,
-        row_codes=row_codes,
+        row_codes=tuple(row_codes[:count]),
         subset=subset,
         hidden=None if hidden is None else hidden[: rows.height],
         separate=counted is not None,

@@ -23,6 +23,17 @@ def count_by(codes: Ints, *, weights: Ints | Floats, size: int) -> Ints:
     return np.bincount(codes, weights=weights, minlength=size).astype(np.int64)
 
 
+def first_rows(groups: Ints, *, rows: Ints, size: int) -> Ints:
+    """The first of the ascending rows in each group; the number of all where none is.
+
+    `groups`: the group of every row, below `size`.
+    """
+    first = np.full(size, len(groups))
+    # Written from the last row to the first, so the first one stays.
+    first[groups[rows[::-1]]] = rows[::-1]
+    return first
+
+
 def pack(codes: Sequence[Ints], *, sizes: Sequence[int]) -> tuple[Ints, list[int]]:
     """Mixed-radix keys, of less than WIDE combinations; see `dense_keys` for more."""
     space = math.prod(sizes)
@@ -49,6 +60,19 @@ def dense_keys(codes: Sequence[Ints], *, sizes: Sequence[int]) -> Ints:
         keys = keys * size + code
         space *= size
     return keys
+
+
+def matched(
+    wanted: Sequence[Ints], codes: Sequence[Ints], *, sizes: Sequence[int]
+) -> Ints:
+    """For each wanted combination the place of one that is the same; 0 if none is."""
+    pairs = zip(codes, wanted, strict=True)
+    keys = dense_keys([np.concatenate(pair) for pair in pairs], sizes=sizes)
+    count = len(codes[0])
+    unique, groups = np.unique(keys, return_inverse=True)
+    place = np.zeros(len(unique), dtype=np.int64)
+    place[groups[:count]] = np.arange(count)
+    return place[groups[count:]]
 
 
 def unpack(keys: Ints, *, radices: Sequence[int]) -> list[Ints]:

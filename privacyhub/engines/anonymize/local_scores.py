@@ -97,9 +97,12 @@ def _final(first: Result, shown: Sequence[Round]) -> Problem:
         population=grouped.population,
         sensitive={
             name: Sensitive(
-                name=name, codes=own, labels=tuple(as_text(values).to_list())
+                name=name,
+                codes=own,
+                row_codes=of_rows,
+                labels=tuple(as_text(values).to_list()),
             )
-            for (name, (_, values)), own in zip(
+            for (name, (of_rows, values)), own in zip(
                 named.items(), grouped.codes[len(columns) :], strict=True
             )
         },

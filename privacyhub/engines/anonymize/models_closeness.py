@@ -13,7 +13,7 @@ from .encoding import Problem
 from .hierarchies import Hierarchy
 from .keys import Bools, Floats, Ints
 from .models import Test, require
-from .models_sensitive import ComparedModel, by_class
+from .models_sensitive import ComparedModel
 
 _NO_VALUE = frozenset({"", "*"})  # of a cell that is missing or suppressed
 
@@ -114,7 +114,7 @@ class _Equal(ClosenessTest):
         size = np.maximum(classes.size, 1)
         part = histogram.count / size[histogram.class_of]
         excess = np.maximum(part - self.whole[histogram.value], 0)
-        return by_class(excess, histogram, size=classes.size)
+        return histogram.sums(excess)
 
 
 class _DenseClosenessTest(ClosenessTest):

@@ -9,13 +9,13 @@ from typing import Self
 
 import numpy as np
 import polars as pl
-from scipy.special import digamma
 
 from .classes import Classes, Histogram
 from .encoding import Problem
 from .hierarchies import as_text
 from .keys import Bools, Floats, Ints, count_by
 from .models import Model, Test, require
+from .models_grassberger import Grassberger
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class EntropyLDiversity(SensitiveModel):
     Every class holds at least l distinct values, besides, whatever is estimated.
 
     `estimator`: "shannon" for the plain entropy of the counts, "grassberger" for
-    Grassberger's estimator (2003), which corrects for small classes.
+    Grassberger's estimator (2003), which corrects for small classes; see `Grassberger`
+    for what ARX asks of it besides.
     """
 
     l: float  # noqa: E741
@@ -102,6 +103,8 @@ class EntropyLDiversity(SensitiveModel):
         )
 
     def bind(self, problem: Problem) -> Test:
+        if self.estimator == "grassberger":
+            return Grassberger(problem, column=self.column, l=self.l)
         return _Entropy(self)
 
     def describe(self) -> str:
@@ -140,26 +143,20 @@ class _Distinct(_Diverse):
         self.model = model
 
     def failing(self, classes: Classes) -> Bools:
-        histogram = classes.histogram(self.model.column)
-        return np.bincount(histogram.class_of, minlength=len(classes)) < self.model.l
+        return classes.histogram(self.model.column).distinct() < self.model.l
 
 
 class _Entropy(_Diverse):
+    mergeable = True  # entropy is concave
+
     def __init__(self, model: EntropyLDiversity) -> None:
         self.model = model
-        # Shannon's entropy is concave, so a union of classes that hold, holds.
-        # Nothing of the kind is known of Grassberger's estimate.
-        self.mergeable = model.estimator == "shannon"
 
     def failing(self, classes: Classes) -> Bools:
         histogram = classes.histogram(self.model.column)
-        if self.model.estimator == "shannon":
-            entropy = shannon(histogram, size=classes.size)
-        else:
-            entropy = grassberger(histogram, size=classes.size)
-        values = np.bincount(histogram.class_of, minlength=len(classes))
+        entropy = shannon(histogram, size=classes.size)
         low: Bools = entropy < math.log(self.model.l) - 1e-12
-        return low | (values < int(self.model.l))
+        return low | (histogram.distinct() < int(self.model.l))
 
 
 class _Recursive(_Diverse):
@@ -182,30 +179,8 @@ class _Recursive(_Diverse):
         return most >= self.model.c * rare
 
 
-def by_class(values: Floats, histogram: Histogram, *, size: Ints) -> Floats:
-    """Sums of a quantity of (class, value) pairs by class."""
-    sums: Floats = np.bincount(
-        histogram.class_of, weights=values, minlength=len(size)
-    ).astype(np.float64)
-    return sums
-
-
 def shannon(histogram: Histogram, *, size: Ints) -> Floats:
     """Entropy in nats of each class; 0 for a class without rows."""
     count = histogram.count.astype(float)
     total = np.maximum(size, 1).astype(float)
-    return np.log(total) - by_class(count * np.log(count), histogram, size=size) / total
-
-
-def grassberger(histogram: Histogram, *, size: Ints) -> Floats:
-    """Grassberger's estimate in nats: G(N) - sum(n G(n)) / N, as in ARX.
-
-    G(2m) = G(2m + 1) = psi(m + 1/2) + ln 2 and G(1) = -gamma - ln 2, from "Entropy
-    Estimates from Insufficient Samplings" (2003), equation 30.
-    """
-    largest = int(size.max(initial=1))
-    half = np.arange(largest + 1) // 2
-    g = digamma(half + 0.5) + math.log(2)
-    total = np.maximum(size, 1)
-    weighted = histogram.count * g[histogram.count]
-    return g[total] - by_class(weighted, histogram, size=size) / total
+    return np.log(total) - histogram.sums(count * np.log(count)) / total

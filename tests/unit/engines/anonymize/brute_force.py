@@ -95,6 +95,40 @@ def entropy(values: Sequence[str], l: float) -> Holds:  # noqa: E741
     return holds
 
 
+def grassberger(n: int) -> float:
+    """G(1) = -gamma - ln 2, G(2) = 2 - gamma - ln 2, G(2m + 2) = G(2m) + 2/(2m + 1)."""
+    low = -float(np.euler_gamma) - math.log(2)
+    return low + sum(2 / (2 * m + 1) for m in range(n // 2))
+
+
+def open_table(values: Sequence[int], capacity: int) -> list[int]:
+    """The values in the order of a table that they fell into one by one.
+
+    A value that is already there falls nowhere. More than three quarters full, all of
+    them fall into one of double the size, in the order of the smaller one.
+    """
+    table: list[int | None] = [None] * capacity
+    for place, value in enumerate(values, start=1):
+        if value in table:
+            continue
+        at = value % capacity
+        while table[at] is not None:
+            at = (at + 1) % capacity
+        table[at] = value
+        held = [one for one in table if one is not None]
+        if 4 * len(held) > 3 * capacity:
+            return open_table([*held, *values[place:]], 2 * capacity)
+    return [one for one in table if one is not None]
+
+
+def merged_tables(tables: Sequence[list[int]]) -> list[int]:
+    """The values of several tables in the order of one that they are merged into."""
+    capacity = 1
+    while capacity < len(tables[0]):
+        capacity *= 2
+    return open_table([value for table in tables for value in table], capacity)
+
+
 def equal_closeness(values: Sequence[str], t: float) -> Holds:
     whole = Counter(values)
 

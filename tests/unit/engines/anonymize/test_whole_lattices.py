@@ -1,9 +1,8 @@
-"""Every node of small lattices again: estimates, Grassberger, the anytime search."""
+"""Every node of small lattices again: estimates, the anytime search."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -71,27 +70,6 @@ def test_population_uniqueness(estimator: str, limit: float) -> None:
     model = an.PopulationUniqueness(0.1, estimator, PEOPLE)
     holds = _rarely_unique(estimator, 0.1)
     assert_every_node(table(1), [model], bisected(holds, limit=limit), limit=limit)
-
-
-def _g(n: int) -> float:
-    """G(1) = -gamma - ln 2, G(2) = 2 - gamma - ln 2, G(2m + 2) = G(2m) + 2/(2m + 1)."""
-    low = -float(np.euler_gamma) - math.log(2)
-    return low + sum(2 / (2 * m + 1) for m in range(n // 2))
-
-
-@pytest.mark.parametrize("l", [1.5, 2.0, 2.5])
-@pytest.mark.parametrize("limit", [0.0, 0.2, 1.0])
-def test_grassberger_entropy(l: float, limit: float) -> None:  # noqa: E741
-    def holds(given: Table, _: Node, group: list[int]) -> bool:
-        values = given.values("s")
-        counts = Counter(values[row] for row in group).values()
-        n = len(group)
-        entropy = _g(n) - sum(c * _g(c) for c in counts) / n
-        return entropy >= math.log(l) - 1e-12 and len(counts) >= int(l)
-
-    model = an.EntropyLDiversity("s", l, estimator="grassberger")
-    for seed in range(4):
-        assert_every_node(table(seed), [model], by_class(holds), limit=limit)
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.1, 0.3, 1.0])
