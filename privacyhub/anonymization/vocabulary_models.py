@@ -141,7 +141,8 @@ MODELS: dict[str, ModelKind] = {
             label="Entropy l-diversity",
             group=ATTRIBUTE,
             says="The values of the column are spread in each group as if l were "
-            "equally frequent.",
+            "equally frequent. Grassberger's estimate corrects for small groups; as "
+            "in ARX, the order of the rows may decide a close case.",
             protects="As distinct l-diversity, and no value may dominate a group.",
             build=an.EntropyLDiversity,
             parameters=(
