@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from kombu import Connection
 
+from jobs import messages
 from tests.faults.servers import Redis
 
 
@@ -30,3 +31,12 @@ def test_a_channel_with_a_message_at_hand_closes_when_redis_is_gone(
     connection.transport.client = None  # as a worker leaves a connection that it lost
     taken.channel.close()
     assert taken.channel.closed
+
+
+@pytest.mark.service
+def test_the_queue_travels_by_it() -> None:
+    for connection in (
+        messages.app.connection_for_read(),
+        messages.app.connection_for_write(),
+    ):
+        assert connection.transport_cls == "jobs.redis_broker:Transport"
