@@ -2,7 +2,7 @@
 
 Everything but the weights is real: the run is priced, reserved, charged and settled
 through the services, and its guarantee is computed from what was charged. The noise of
-its released metrics has a seed, so that no figure shows an exact one's digits by chance.
+its released metrics has a seed: no figure shows an exact one's digits by chance.
 """
 
 from __future__ import annotations
