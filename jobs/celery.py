@@ -82,7 +82,7 @@ def _start_keeper(sender: Any, **_: Any) -> None:
 
 
 def _keep_a_keeper(command: list[str]) -> None:
-    """Start the keeper, and another where it died: nobody else reaps for this worker.
+    """Start the keeper, and another where it died: nobody else speaks for this worker.
 
     The thread only waits; it holds no lock that a forked child could miss.
     """

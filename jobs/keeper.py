@@ -1,13 +1,13 @@
 """The process beside each worker: says that the worker lives, and reaps lost jobs.
 
-Every worker's keeper reaps; the conditional writes of `reaping` make that
-harmless. It ends when its worker does: `python -m jobs.keeper NAME QUEUES CHILDREN`.
+Every worker's keeper reaps, and each web worker does: the conditional writes of
+`reaping` make that harmless. It ends when its worker does:
+`python -m jobs.keeper NAME QUEUES CHILDREN`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import sys
@@ -20,11 +20,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "privacyhub.settings")
 django.setup()
 
 from django.conf import settings  # noqa: E402
-from django.db import Error, connection  # noqa: E402
+from django.db import Error  # noqa: E402
 
 from jobs import reaping, registry, workers  # noqa: E402
-
-logger = logging.getLogger(__name__)
 
 TIDY_EVERY = 3600.0  # seconds
 
@@ -41,18 +39,13 @@ def main(name: str, queues: str, children: int) -> None:
     )
     tidied = -TIDY_EVERY
     while os.getppid() == parent:
-        try:
+        with reaping.in_a_round(of="keeper"):
             say()
             reaping.reap()
             say()  # a round may take long
             if time.monotonic() - tidied >= TIDY_EVERY:
                 tidied = time.monotonic()
                 registry.run_tidying_hooks()
-        except Error:
-            logger.warning("the database did not answer the keeper", exc_info=True)
-        except Exception:
-            logger.exception("the keeper's round broke")
-        connection.close()
         _wait(parent)
     with contextlib.suppress(Error):
         workers.say_goodbye(name=name)

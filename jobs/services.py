@@ -264,7 +264,7 @@ def request_cancel(*, job: Job, by: Any) -> Job:
         row.message = "Cancelled before it started."
         end(row, State.CANCELLED)
     elif Job.objects.lost().filter(pk=row.pk).exists():
-        put_back_lost(row)  # no worker may be alive to reap it
+        put_back_lost(row)  # at once: a reaper would come only with its next round
     failpoints.reach("cancel.in_transaction")
     transaction.on_commit(partial(failpoints.reach, "cancel.committed"))
     return row

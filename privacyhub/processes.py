@@ -13,10 +13,14 @@ _BIN = Path(sys.executable).parent
 
 
 def web(*, address: str, workers: int = 2, threads: int = 8) -> list[str]:
-    """The pages and the REST API. Uploads may take long: threads wait, not workers."""
+    """The pages and the REST API, and a reaper in each worker.
+
+    Uploads may take long: threads wait, not workers.
+    """
     return [
         str(_BIN / "gunicorn"),
         "privacyhub.wsgi:application",
+        "--config=python:jobs.web_reaper",
         f"--bind={address}",
         f"--workers={workers}",
         f"--threads={threads}",

@@ -15,16 +15,19 @@ from rest_framework.views import APIView
 
 from privacyhub.api.answers import find, problems
 from privacyhub.api.idempotency import idempotent
-from privacyhub.api.trainings import RecipeBody, recipe_asked
+from privacyhub.api.trainings import RecipeBody, model_asked, recipe_asked
 from privacyhub.assessment import sweep_results
 from privacyhub.engines.dp.accounting import odds
 from privacyhub.training import curves, services, sweeps
-from privacyhub.training.models import Model, Sweep
+from privacyhub.training.models import Sweep
 from privacyhub.training.sweeps import SweepQuote
 
 
-class SweepRecipeBody(RecipeBody):
-    """A recipe with several epsilons; all of its runs are priced together."""
+class SweepRequest(RecipeBody):
+    """A recipe with several epsilons; all of its runs are priced together.
+
+    With `model`, its private runs make new versions of that model.
+    """
 
     version = serializers.UUIDField()
     after = None
@@ -38,11 +41,6 @@ class SweepRecipeBody(RecipeBody):
         default=False,
         help_text="add a run without privacy, as a model of its own; needs a reason",
     )
-
-
-class SweepRequest(SweepRecipeBody):
-    """A sweep; with `model`, its private runs make new versions of that model."""
-
     model = serializers.UUIDField(required=False)
 
 
@@ -70,6 +68,10 @@ class SweepQuoteBody(serializers.Serializer[Any]):
     left = serializers.CharField()
     left_after = serializers.CharField()
     fits = serializers.BooleanField()
+    refused_for = serializers.CharField(
+        help_text="who has the `model` too and whose own cap does not hold the private "
+        "runs"
+    )
 
 
 class IntervalBody(serializers.Serializer[Any]):
@@ -191,9 +193,6 @@ class SweepList(ListAPIView):
     def post(self, request: Request) -> Response:
         source, recipe, asked = recipe_asked(request, SweepRequest)
         version = source.version
-        model = None
-        if "model" in asked:
-            model = find(Model.objects.managed_by(request.user), asked["model"])
         sweep = sweeps.submit(
             version=version,
             recipes=sweeps.recipes_of(
@@ -204,7 +203,7 @@ class SweepList(ListAPIView):
             by=request.user,
             name=asked.get("name") or f"{recipe.target} of {version.dataset.name}",
             reason=asked.get("reason", ""),
-            model=model,
+            model=model_asked(request.user, asked),
         )
         where = reverse("api:sweep", args=[sweep.pk])
         return Response(
@@ -240,16 +239,19 @@ class SweepPrice(APIView):
 
     @extend_schema(
         operation_id="sweeps_price",
-        request=SweepRecipeBody,
+        request=SweepRequest,
         responses={200: SweepQuoteBody, **problems(400, 401, 403, 404, 409)},
     )
     def post(self, request: Request) -> Response:
-        source, recipe, asked = recipe_asked(request, SweepRecipeBody)
+        source, recipe, asked = recipe_asked(request, SweepRequest)
         wanted = sweeps.recipes_of(
             recipe=recipe, epsilons=asked["epsilons"], with_bare=asked["with_bare"]
         )
         quote = sweeps.price(
-            version=source.version, recipes=wanted, recipient=request.user.username
+            version=source.version,
+            recipes=wanted,
+            recipient=request.user.username,
+            model=model_asked(request.user, asked),
         )
         return Response(SweepQuoteBody(_quote_fields(quote)).data)
 
@@ -292,6 +294,7 @@ def _quote_fields(quote: SweepQuote) -> dict[str, Any]:
         "left": str(quote.balance.left),
         "left_after": str(quote.left_after),
         "fits": quote.fits,
+        "refused_for": quote.refused_for,
     }
 
 

@@ -154,6 +154,9 @@ class QuoteBody(serializers.Serializer[Any]):
     left = serializers.CharField()
     left_after = serializers.CharField()
     fits = serializers.BooleanField()
+    refused_for = serializers.CharField(
+        help_text="who has the `model` too and whose own cap does not hold the run"
+    )
     runs_that_fit = serializers.IntegerField()
     epsilon_table = EpsilonAfterBody(many=True)
 
@@ -246,9 +249,6 @@ class TrainingList(ListAPIView):
     def post(self, request: Request) -> Response:
         source, recipe, asked = recipe_asked(request, TrainingRequest)
         version = source.version
-        model = None
-        if "model" in asked:
-            model = find(Model.objects.managed_by(request.user), asked["model"])
         run = services.submit(
             version=version,
             after=source.after,
@@ -256,7 +256,7 @@ class TrainingList(ListAPIView):
             by=request.user,
             name=asked.get("name") or f"{recipe.target} of {version.dataset.name}",
             reason=asked.get("reason", ""),
-            model=model,
+            model=model_asked(request.user, asked),
         )
         return accepted(
             run.job,
@@ -282,13 +282,16 @@ class TrainingPrice(APIView):
 
     @extend_schema(
         operation_id="trainings_price",
-        request=RecipeBody,
+        request=TrainingRequest,
         responses={200: QuoteBody, **problems(400, 401, 403, 404, 409)},
     )
     def post(self, request: Request) -> Response:
-        source, recipe, _ = recipe_asked(request, RecipeBody)
+        source, recipe, asked = recipe_asked(request, TrainingRequest)
         quote = services.price(
-            version=source.version, recipe=recipe, recipient=request.user.username
+            version=source.version,
+            recipe=recipe,
+            recipient=request.user.username,
+            model=model_asked(request.user, asked),
         )
         return Response(QuoteBody(quote_fields(quote)).data)
 
@@ -314,6 +317,7 @@ def quote_fields(quote: Quote) -> dict[str, Any]:
         "left": str(quote.balance.left),
         "left_after": str(quote.left_after),
         "fits": quote.fits,
+        "refused_for": quote.refused_for,
         "runs_that_fit": quote.runs_that_fit,
         "epsilon_table": plan.epsilon_table,
     }
@@ -332,6 +336,17 @@ def recipe_asked(
         version=source.version, after=source.after, request=asked, by=request.user
     )
     return source, recipe, asked
+
+
+def model_asked(user: Any, asked: dict[str, Any]) -> Model | None:
+    """The model that is to get a new version, which the user must manage, or 404.
+
+    None where none is named: then a model is made.
+    """
+    if "model" not in asked:
+        return None
+    found: Model = find(Model.objects.managed_by(user), asked["model"])
+    return found
 
 
 def _source(user: Any, asked: dict[str, Any]) -> Source:

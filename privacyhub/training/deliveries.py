@@ -27,8 +27,13 @@ def grantees(model: Model) -> list[str]:
     return sorted({one.user.username if one.user else str(one.group) for one in live})
 
 
-def audience_of(model: Model) -> list[str]:
-    """The users who hold a right on the model, by themselves or in a group."""
+def audience_of(model: Model | None) -> list[str]:
+    """The users who hold a right on the model, by themselves or in a group.
+
+    Nobody has one on a model that is still to be made, which is None.
+    """
+    if model is None:
+        return []
     live = Grant.objects.live().filter(model=model)
     users = User.objects.filter(
         Q(pk__in=live.values("user")) | Q(groups__in=live.values("group"))

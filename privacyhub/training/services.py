@@ -34,14 +34,26 @@ from privacyhub.training.recipes import RecipeSpec, fit_to
 from privacyhub.training.sources import Source
 
 
-def price(*, version: Version, recipe: RecipeSpec, recipient: str = "") -> Quote:
+def price(
+    *,
+    version: Version,
+    recipe: RecipeSpec,
+    recipient: str = "",
+    model: Model | None = None,
+) -> Quote:
     """What a run would cost and leave. Reads declarations and the ledger alone.
 
-    recipient: for whom it would be, whose own caps bind it too.
+    recipient: for whom it would be, whose own caps bind it too. model: an existing one
+    that would get a new version, so that the caps of all who have it bind the run.
     """
     accounts = list(version.ledgers.all())
     plan = plans.plan_for(recipe=recipe, accounts=accounts)
-    return plans.quote(plan=plan, accounts=accounts, recipient=recipient)
+    return plans.quote(
+        plan=plan,
+        accounts=accounts,
+        recipient=recipient,
+        audience=deliveries.audience_of(model),
+    )
 
 
 def submit(

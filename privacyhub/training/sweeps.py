@@ -25,7 +25,7 @@ from privacyhub.engines.dp.events import Event, compose
 from privacyhub.governance import audit, ledger
 from privacyhub.governance.ledger import Balance, BudgetRefused
 from privacyhub.governance.models import Ledger
-from privacyhub.training import orders, plans
+from privacyhub.training import deliveries, orders, plans
 from privacyhub.training.models import Model, Privacy, Sweep
 from privacyhub.training.orders import NAME_LIMIT, Order
 from privacyhub.training.plans import Plan
@@ -51,7 +51,8 @@ class SweepQuote:
 
     together: epsilon of the training units when all runs compose, at `delta`.
     metrics_together: epsilon of the held-out units, who pay for every histogram.
-    cap_of: the recipient whose cap this is; empty for the ledger's own.
+    cap_of: the recipient whose cap this is; empty for the ledger's own. refused_for:
+    who would get the private runs' results too and whose cap does not hold them.
     """
 
     runs: tuple[SweepRun, ...]
@@ -63,6 +64,7 @@ class SweepQuote:
     balance: Balance
     uses: Decimal
     fits: bool
+    refused_for: str = ""
 
     @property
     def left_after(self) -> Decimal:
@@ -136,17 +138,32 @@ def recipes_of(
 
 
 def price(
-    *, version: Version, recipes: Sequence[RecipeSpec], recipient: str = ""
+    *,
+    version: Version,
+    recipes: Sequence[RecipeSpec],
+    recipient: str = "",
+    model: Model | None = None,
 ) -> SweepQuote:
     """What the runs would cost together. Reads declarations and the ledger alone.
 
-    recipient: for whom they would be, whose own caps bind them too.
+    recipient: for whom they would be, whose own caps bind them too. model: an existing
+    one that would get the private versions, so that the caps of all who have it bind
+    those runs.
     """
-    return _quote(recipes, list(version.ledgers.all()), recipient=recipient)
+    return _quote(
+        recipes,
+        list(version.ledgers.all()),
+        recipient=recipient,
+        audience=deliveries.audience_of(model),
+    )
 
 
 def _quote(
-    recipes: Sequence[RecipeSpec], accounts: Sequence[Ledger], *, recipient: str
+    recipes: Sequence[RecipeSpec],
+    accounts: Sequence[Ledger],
+    *,
+    recipient: str,
+    audience: Sequence[str] = (),
 ) -> SweepQuote:
     made = [plans.plan_for(recipe=recipe, accounts=accounts) for recipe in recipes]
     prices = [price for plan in made for price in plan.prices]
@@ -164,6 +181,8 @@ def _quote(
     else:
         together = _composed((*trained, *metrics), float(delta) - additive)
         metrics_together = together
+    fits = _fit(made, accounts, recipient=recipient)
+    refused_for = _refused_for(private, accounts, audience=audience) if fits else ""
     return SweepQuote(
         runs=tuple(
             SweepRun(
@@ -180,11 +199,28 @@ def _quote(
         cap_of=tightest.cap_of,
         balance=tightest.balance,
         uses=tightest.uses,
-        fits=all(
-            ledger.would_fit(account, prices, recipient=recipient)
-            for account in accounts
-        ),
+        fits=fits and not refused_for,
+        refused_for=refused_for,
     )
+
+
+def _fit(made: Sequence[Plan], accounts: Sequence[Ledger], *, recipient: str) -> bool:
+    prices = [price for plan in made for price in plan.prices]
+    return all(
+        ledger.would_fit(account, prices, recipient=recipient) for account in accounts
+    )
+
+
+def _refused_for(
+    private: Sequence[Plan], accounts: Sequence[Ledger], *, audience: Sequence[str]
+) -> str:
+    """The first of them whose cap does not hold the private runs; empty where none is.
+
+    The run without privacy goes into a model of its own, which they do not have.
+    """
+    names = plans.capped(audience, accounts=accounts)
+    refused = (name for name in names if not _fit(private, accounts, recipient=name))
+    return next(refused, "")
 
 
 @lru_cache(maxsize=64)

@@ -18,7 +18,9 @@ from privacyhub.datasets import services as datasets
 from privacyhub.datasets.errors import DataError
 from privacyhub.datasets.models import Role, Version
 from privacyhub.governance import ledger
+from privacyhub.governance.what_if import Answer
 from privacyhub.training import curves, recipes, services, sweeps, what_if
+from privacyhub.training.deliveries import audience_of
 from privacyhub.training.forms import (
     DataForm,
     PrivacyForm,
@@ -27,7 +29,7 @@ from privacyhub.training.forms import (
     sweep_request,
 )
 from privacyhub.training.models import Model, Sweep, TrainingRun
-from privacyhub.training.plans import unit_in_words
+from privacyhub.training.plans import Quote, capped, unit_in_words
 from privacyhub.training.recipe_settings import SettingError
 from privacyhub.training.recipe_spec import RecipeSpec
 from privacyhub.training.sources import Source
@@ -123,7 +125,7 @@ def _priced(source: Source, answers: dict[str, Any], *, by: Any) -> dict[str, An
     """
     recipe, version = _recipe(source, answers, by=by), source.version
     context: dict[str, Any] = {"recipe": recipe}
-    asked = sweep_request(answers)
+    asked, model = sweep_request(answers), _model(answers)
     if asked is not None and source.after is not None:
         raise DataError(
             "A sweep is ordered from the page of a version that is there. Ask for one "
@@ -131,23 +133,39 @@ def _priced(source: Source, answers: dict[str, Any], *, by: Any) -> dict[str, An
             code="epsilon",
         )
     if asked is None:
-        quote = services.price(version=version, recipe=recipe, recipient=by.username)
+        quote = services.price(
+            version=version, recipe=recipe, recipient=by.username, model=model
+        )
         return context | {
             "quote": quote,
-            "most": what_if.largest_like(
-                plan=quote.plan,
-                recipe=recipe,
-                accounts=list(version.ledgers.all()),
-                recipient=by.username,
-            ),
+            "most": _most_like(quote, recipe, source, model, by=by),
             "epsilon_figure": epsilon_over_steps(quote.plan.to_dict()),
         }
     epsilons, with_bare = asked
     runs = sweeps.recipes_of(recipe=recipe, epsilons=epsilons, with_bare=with_bare)
     return context | {
         "recipes": runs,
-        "sweep": sweeps.price(version=version, recipes=runs, recipient=by.username),
+        "sweep": sweeps.price(
+            version=version, recipes=runs, recipient=by.username, model=model
+        ),
     }
+
+
+def _model(answers: dict[str, Any]) -> Model | None:
+    """The one that is to get a new version; the form has checked whose it is."""
+    return Model.objects.filter(pk=answers.get("model") or None).first()
+
+
+def _most_like(
+    quote: Quote, recipe: RecipeSpec, source: Source, model: Model | None, *, by: Any
+) -> Answer | None:
+    """What is left for the recipe; unknown where others' own caps bind it too."""
+    accounts = list(source.version.ledgers.all())
+    if capped(audience_of(model), accounts=accounts):
+        return None
+    return what_if.largest_like(
+        plan=quote.plan, recipe=recipe, accounts=accounts, recipient=by.username
+    )
 
 
 @require_GET
@@ -250,7 +268,7 @@ def _submit(
         "by": request.user,
         "name": draft.get("name", ""),
         "reason": draft.get("reason") or "",
-        "model": Model.objects.filter(pk=draft.get("model") or None).first(),
+        "model": _model(draft),
     }
     made = _made_by(request.user, context["submission"])
     if "sweep" in context:

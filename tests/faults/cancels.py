@@ -1,4 +1,7 @@
-"""F13: cancels at moments by chance; each is final within 30 s, and stays so."""
+"""F13: cancels at moments by chance; each is final within 30 s, and stays so.
+
+Some are asked for after every worker is gone, while their jobs' leases still run.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from uuid import UUID
 from tests.faults.campaign import Fault, Trial
 
 FINAL_WITHIN = 30.0  # seconds, J6
+LONG_LEASE = 120  # seconds: it outlives the wait for a cancel
 
 
 def cancel(trial: Trial) -> None:
@@ -27,6 +31,7 @@ def cancel(trial: Trial) -> None:
         chosen = trial.coins.choice(trial.accepted[-6:])
         _ask(trial, chosen if chosen not in stubborn + halted else job)
     trial.wait()
+    _cancel_without_workers(trial)
     _require_final_in_time(trial)
 
 
@@ -42,6 +47,17 @@ def _cancel_once_running(trial: Trial, jobs: list[str], *, halted: set[str]) -> 
     for pk in halted:
         with suppress(ProcessLookupError):
             os.kill(trial.jobs()[pk].pid, signal.SIGCONT)
+
+
+def _cancel_without_workers(trial: Trial) -> None:
+    """Nobody is left but the web, which must end them itself."""
+    trial.stack.require(workers_with={"PRIVACYHUB_JOB_LEASE": str(LONG_LEASE)})
+    jobs = trial.submit(trial.size(4, 1), pause=60)
+    trial.wait_for(jobs, lambda job: job.state == "running", within=60)
+    trial.stack.stop_workers()
+    for job in jobs:
+        _ask(trial, job)
+    trial.wait_for(jobs, lambda job: job.ended, within=FINAL_WITHIN + 10)
 
 
 def _require_gone(trial: Trial, processes: dict[str, int]) -> None:

@@ -21,7 +21,7 @@ ALWAYS = ("charge.in_transaction", "charge.committed", "settle.in_transaction")
 SELDOM = ("cancel.", "release.", "end.")  # by jobs that are cancelled or give up
 # F9: that a process dies at a point that it passes; at the others, every second time.
 # Less at the start of a job and where it passes several times, for it to come further,
-# and where keepers pass, on which everything that died waits.
+# and where the reapers of keepers and web pass, on which all that died waits.
 CHANCES = {
     "publish.": 0.1,
     "reap.": 0.1,

@@ -98,7 +98,7 @@ def _keep_open(trial: Trial, count: int) -> None:
 
 
 def _kill_keeper(trial: Trial) -> None:
-    """The process that reaps lost jobs dies alone: its worker must start another."""
+    """The process that reaps and wakes dies alone: its worker must start another."""
     worker = trial.coins.choice(trial.stack.workers)
     trial.stack.until_ready(len(trial.stack.workers))
     before = worker.keepers()

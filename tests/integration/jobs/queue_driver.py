@@ -1,8 +1,8 @@
 """Run against a real worker in a process of its own; prints what happened as JSON.
 
-`python -m tests.integration.jobs.queue_driver lose|fill|tell`: the environment names
-the hub. `fill` leaves four short and four long jobs running; `tell` says what became of
-them.
+`python -m tests.integration.jobs.queue_driver lose|fill|tell|abandon`: the environment
+names the hub. `fill` leaves four short and four long jobs running; `tell` says what
+became of them. `abandon` leaves a cancelled job whose worker is no more.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import time
 import django
 
 django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.db.models.functions import Now  # noqa: E402
 
 from jobs import services  # noqa: E402
 from jobs.models import Job, Worker  # noqa: E402
@@ -63,6 +66,21 @@ def lose(owner: User) -> dict[str, object]:
     return told
 
 
+def abandon(owner: User) -> dict[str, object]:
+    """It had a lease still when it was cancelled, and the time for that is over."""
+    job = services.claim(job_id=_submit(owner, LONG).pk, worker="gone")
+    assert job is not None
+    services.request_cancel(job=job, by=owner)
+    time_to_end = settings.JOB_CANCEL_GRACE + 5 * settings.JOB_CANCEL_POLL
+    Job.objects.filter(pk=job.pk).update(cancel_requested_at=Now() - time_to_end)
+    return _state(job) | {"leased": Job.objects.filter(lease_until__gt=Now()).exists()}
+
+
+def _state(job: Job) -> dict[str, object]:
+    job.refresh_from_db()
+    return {"state": job.state, "attempt": job.attempt}
+
+
 def _submit(owner: User, seconds: float) -> Job:
     return services.submit(
         kind="nothing", title="Nothing", owner=owner, spec={"seconds": seconds}
@@ -71,7 +89,7 @@ def _submit(owner: User, seconds: float) -> Job:
 
 def _done(job: Job) -> dict[str, object]:
     _until(job, *TERMINAL)
-    return {"state": job.state, "attempt": job.attempt}
+    return _state(job)
 
 
 def _until(job: Job, *states: str) -> None:
@@ -85,7 +103,8 @@ def _until(job: Job, *states: str) -> None:
 
 def main(action: str) -> None:
     owner, _ = User.objects.get_or_create(username="steward", role="steward")
-    print(json.dumps({"lose": lose, "fill": fill, "tell": tell}[action](owner)))
+    actions = {"lose": lose, "fill": fill, "tell": tell, "abandon": abandon}
+    print(json.dumps(actions[action](owner)))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def test_a_database_that_is_gone_ends_the_round(
         tried.append(pk)
         raise ValueError("no word of it")
 
-    monkeypatch.setattr(reaping, "_reap_lost", gone)
+    monkeypatch.setattr(reaping, "_reap_one", gone)
     monkeypatch.setattr(reaping.connection, "is_usable", lambda: False)
     with pytest.raises(ValueError, match="no word"):
         reaping.reap()
@@ -98,7 +98,7 @@ def test_the_keeper_says_that_its_worker_lives_after_a_long_round_too(
     monkeypatch.setattr(os, "getppid", lambda: next(parents))
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(keeper, "_wait", lambda parent: None)
-    monkeypatch.setattr(keeper.connection, "close", lambda: None)
+    monkeypatch.setattr(reaping.connection, "close", lambda: None)
     monkeypatch.setattr(keeper.registry, "run_tidying_hooks", lambda: None)
     monkeypatch.setattr(reaping, "reap", _noted("reap", done))
     for name in ("say_that_it_lives", "say_goodbye"):
