@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -21,6 +22,8 @@ from privacyhub.engines.dp.architecture import Architecture, Task
 
 # Inner lengths up to this are summed term by term.
 _WRITTEN_OUT = 4
+# Columns of a sum of squares that XLA takes together.
+_AT_ONCE = 128
 
 
 class Network(NamedTuple):
@@ -64,11 +67,19 @@ def _output_gradient(logits: Any, target: Any, task: Task) -> Any:
     if task == "binary":
         return tf.sigmoid(logits) - target[:, None]
     if task == "multiclass":
-        classes = tf.one_hot(
-            tf.cast(target, tf.int32), logits.shape[1], dtype=logits.dtype
-        )
-        return tf.nn.softmax(logits) - classes
+        outputs = logits.shape[1]
+        softmax = _few_softmax if outputs <= _WRITTEN_OUT else tf.nn.softmax
+        classes = tf.one_hot(tf.cast(target, tf.int32), outputs, dtype=logits.dtype)
+        return softmax(logits) - classes
     return logits - target[:, None]
+
+
+def _few_softmax(logits: Any) -> Any:
+    """The softmax of few columns, written out: one loop for XLA instead of six."""
+    columns = tf.unstack(logits, axis=1)
+    most = reduce(tf.maximum, columns)
+    powers = [tf.exp(column - most) for column in columns]
+    return tf.stack([power / tf.add_n(powers) for power in powers], axis=1)
 
 
 def row_losses(logits: Any, target: Any, task: Task) -> Any:
@@ -117,20 +128,20 @@ def _outer_sum(inputs: Any, gradients: Any) -> Any:
     """The sum over rows of the outer products: [inputs, outputs]."""
     if gradients.shape[1] > _WRITTEN_OUT:
         return tf.matmul(inputs, gradients, transpose_a=True)
-    return tf.stack(
-        [
-            tf.reduce_sum(inputs * gradients[:, k, None], axis=0)
-            for k in range(gradients.shape[1])
-        ],
-        axis=1,
-    )
+    # XLA turns a transpose of the product into the slower product itself.
+    products = tf.matmul(gradients, inputs, transpose_a=True)
+    return tf.stack(tf.unstack(products), axis=1)
 
 
 def _row_squares(values: Any) -> Any:
     """Squared norm of each row: [rows]. A matrix product, because XLA's own sum over
-    the last axis takes several times as long on a CPU."""
-    ones = tf.ones([values.shape[1], 1], values.dtype)
-    return tf.matmul(tf.square(values), ones)[:, 0]
+    the last axis takes several times as long on a CPU; and so does the product where
+    it is narrower than what XLA works on at once."""
+    squares, width = tf.square(values), values.shape[1]
+    if _WRITTEN_OUT < width < _AT_ONCE:
+        squares = tf.pad(squares, [[0, 0], [0, _AT_ONCE - width]])
+    ones = tf.ones([squares.shape[1], 1], values.dtype)
+    return tf.matmul(squares, ones)[:, 0]
 
 
 def _by_unit(values: Any, rows: int) -> Any:

@@ -44,7 +44,7 @@ def compiled_steps(
     lanes: int,
     noise_multiplier: float | None,
 ) -> Any:
-    """A compiled function that runs up to S steps; see `feed.Chunk` for its inputs.
+    """A compiled function that runs the passes of up to S steps; see `feed.Chunk`.
 
     noise_multiplier: None without privacy, where nothing is clipped and no noise is
     added. Losses are private: only such a run computes them.
@@ -69,10 +69,23 @@ def compiled_steps(
             ]
         )
 
+    def loss_of_pass(state: LoopState, lanes_of_pass: list[dict[str, Any]]) -> Any:
+        return tf.add_n(
+            [
+                loss_sum(
+                    vector=state.optimizer.weights,
+                    architecture=architecture,
+                    task=spec.task,
+                    **{name: lane[name] for name in _LOSS_INPUTS},
+                )
+                for lane in lanes_of_pass
+            ]
+        )
+
     @tf.function(jit_compile=True)
     def run(
         state: LoopState,
-        steps: Any,
+        passes: Any,
         done: Any,
         rates: Any,
         features: Any,
@@ -81,7 +94,7 @@ def compiled_steps(
         target: Any,
         row_weight: Any,
         drawn: Any,
-        pass_ends: Any,
+        ends_step: Any,
         noise: Any,
     ) -> Any:
         # One index on the first axis alone: XLA miscompiles a slice whose start mixes
@@ -104,29 +117,13 @@ def compiled_steps(
                 for lane in range(lanes)
             ]
 
-        def step(i: Any, begin: Any, state: LoopState, losses: Any) -> Any:
-            weights = state.optimizer.weights
-
-            def one_pass(k: Any, total: Any, loss: Any) -> Any:
-                if with_losses:
-                    loss += tf.add_n(
-                        [
-                            loss_sum(
-                                vector=weights,
-                                architecture=architecture,
-                                task=spec.task,
-                                **{name: lane[name] for name in _LOSS_INPUTS},
-                            )
-                            for lane in parts_of(k)
-                        ]
-                    )
-                return k + 1, total + sum_of_pass(state, parts_of(k)), loss
-
-            _, total, loss = tf.while_loop(
-                lambda k, *_: k < pass_ends[i],
-                one_pass,
-                (begin, tf.zeros([weights.shape[0] + adaptive]), tf.constant(0.0)),
-            )
+        def one_pass(
+            k: Any, i: Any, total: Any, loss: Any, state: LoopState, losses: Any
+        ) -> Any:
+            parts = parts_of(k)
+            if with_losses:
+                loss += loss_of_pass(state, parts)
+            total += sum_of_pass(state, parts)
             released, clip_norm = release(total, state.clip_norm, noise[i])
             optimizer = apply_gradient(
                 state=state.optimizer,
@@ -135,16 +132,34 @@ def compiled_steps(
                 step=done + tf.cast(i, tf.float32),
                 spec=spec,
             )
+            # Nearly every pass is the last of its step. So each makes an update, which
+            # comes to nothing before the last: a loop of passes within one of steps
+            # takes XLA longer.
+            ends = ends_step[k]
+            state = tf.nest.map_structure(
+                lambda new, old: tf.where(ends, new, old),
+                LoopState(optimizer, clip_norm),
+                state,
+            )
             if with_losses:
                 losses = tf.tensor_scatter_nd_update(
                     losses, [[i]], [loss / spec.expected_batch]
                 )
-            return i + 1, pass_ends[i], LoopState(optimizer, clip_norm), losses
+            zero = tf.zeros_like(total)
+            return (
+                k + 1,
+                i + tf.cast(ends, tf.int32),
+                tf.where(ends, zero, total),
+                tf.where(ends, 0.0, loss),
+                state,
+                losses,
+            )
 
-        _, _, state, losses = tf.while_loop(
-            lambda i, *_: i < steps,
-            step,
-            (tf.constant(0), tf.constant(0), state, tf.zeros_like(rates)),
+        nothing = tf.zeros([state.optimizer.weights.shape[0] + adaptive])
+        *_, state, losses = tf.while_loop(
+            lambda k, *_: k < passes,
+            one_pass,
+            (0, 0, nothing, 0.0, state, tf.zeros_like(rates)),
         )
         return state, losses
 

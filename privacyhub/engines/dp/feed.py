@@ -37,19 +37,20 @@ class Chunk:
     features [passes, R, features], ids [passes, R, embeddings], feature_squares (each
     row's squared norm), target and row_weight [passes, R] with R = width * rows per
     unit. drawn [passes, width]: 1 for a unit of the batch, 0 for padding; [passes, 0]
-    where nobody counts units. pass_ends [S]: the pass before which each step ends.
-    noise [S, noise columns], or [S, 1] without noise. The arrays of the chunk after
-    the next one are in the same memory.
+    where nobody counts units. ends_step [passes]: whether a pass is its step's last;
+    those from `passes` on are of no step. noise [S, noise columns], or [S, 1] without
+    noise. The arrays of the chunk after the next one are in the same memory.
     """
 
     steps: int
+    passes: int
     features: NDArray[np.float32]
     feature_squares: NDArray[np.float32]
     ids: NDArray[np.int32]
     target: NDArray[np.float32]
     row_weight: NDArray[np.float32]
     drawn: NDArray[np.float32]
-    pass_ends: NDArray[np.int32]
+    ends_step: NDArray[np.bool_]
     noise: NDArray[np.float32]
 
 
@@ -110,13 +111,12 @@ class Feed:
                 yield made
 
     def _prepare(self, steps: int, kept: _Kept) -> Chunk:
-        drawn, passes = self._sampler.draw(steps).padded(self._width)
-        self._passes = max(self._passes, len(drawn))
-        drawn = np.pad(
-            drawn, ((0, self._passes - len(drawn)), (0, 0)), constant_values=-1
-        )
-        ends = np.zeros(self._steps, dtype=np.int32)
-        ends[:steps] = np.cumsum(passes)
+        drawn, passes_of = self._sampler.draw(steps).padded(self._width)
+        passes = len(drawn)
+        self._passes = max(self._passes, passes)
+        drawn = np.pad(drawn, ((0, self._passes - passes), (0, 0)), constant_values=-1)
+        ends_step = np.zeros(self._passes, dtype=np.bool_)
+        ends_step[np.cumsum(passes_of) - 1] = True
         rows = self._units.rows[drawn]
         rows[drawn < 0] = -1
         present = rows >= 0
@@ -148,13 +148,14 @@ class Feed:
             self._noise(noise)
         return Chunk(
             steps=steps,
+            passes=passes,
             features=features,
             feature_squares=squares,
             ids=self._data.ids[flat],
             target=target,
             row_weight=weight,
             drawn=(drawn[:, : self._width * self._marks_units] >= 0).astype(np.float32),
-            pass_ends=ends,
+            ends_step=ends_step,
             noise=noise,
         )
 

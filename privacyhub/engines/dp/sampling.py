@@ -106,9 +106,9 @@ class Batches:
 
         Returns units [passes, width] and the number of passes of each step [steps].
         A batch wider than `width` takes further passes: nothing is truncated. An
-        empty batch takes none.
+        empty batch takes one, of nothing but padding.
         """
-        passes = -(-self.sizes // width)
+        passes = np.maximum(1, -(-self.sizes // width))
         starts = np.cumsum(self.sizes) - self.sizes
         slot = np.arange(len(self.members)) - np.repeat(starts, self.sizes)
         first_pass = np.repeat(np.cumsum(passes) - passes, self.sizes)

@@ -155,9 +155,11 @@ def units_of(data: EncodedTable, *, spec: TrainSpec) -> UnitRows:
 
 
 class _Inputs(NamedTuple):
-    """A chunk's number of steps, and its arrays as the compiled function takes them."""
+    """A chunk's steps and passes, and its arrays as the compiled function takes
+    them."""
 
     steps: int
+    passes: int
     tensors: list[Any]
 
     @classmethod
@@ -169,10 +171,11 @@ class _Inputs(NamedTuple):
             chunk.target,
             chunk.row_weight,
             chunk.drawn,
-            chunk.pass_ends,
+            chunk.ends_step,
             chunk.noise,
         ]
-        return cls(chunk.steps, [tf.convert_to_tensor(array) for array in arrays])
+        tensors = [tf.convert_to_tensor(array) for array in arrays]
+        return cls(chunk.steps, chunk.passes, tensors)
 
 
 class _Loop:
@@ -319,7 +322,7 @@ class _Loop:
         )
         state, losses = self._run_steps(
             state,
-            tf.constant(inputs.steps, tf.int32),
+            tf.constant(inputs.passes, tf.int32),
             tf.constant(float(done), tf.float32),
             tf.convert_to_tensor(rates),
             *inputs.tensors,

@@ -85,11 +85,11 @@ def test_padding_truncates_nothing_whatever_the_width(width: int) -> None:
         assert held[held >= 0].tolist() == expected.tolist()
 
 
-def test_empty_batches_take_no_pass() -> None:
+def test_an_empty_batch_takes_a_pass_of_padding() -> None:
     batches = PoissonSampler(units=3, sampling_probability=1e-9).draw(5)
     units, passes = batches.padded(8)
-    assert passes.tolist() == [0] * 5
-    assert units.shape == (0, 8)
+    assert passes.tolist() == [1] * 5
+    assert units.tolist() == [[-1] * 8] * 5
 
 
 def test_usual_batch_fits_the_width() -> None:

@@ -334,6 +334,52 @@ def test_plain_training_that_diverges_can_be_saved() -> None:
     np.testing.assert_array_equal(np.isfinite(loaded.losses), np.isfinite(model.losses))
 
 
+@pytest.mark.parametrize("kind", ["private", "adaptive", "plain"])
+def test_a_step_of_several_passes_is_a_step_of_one(kind: str, monkeypatch) -> None:
+    """Batches of some 200, in passes of 256 and of 16; and some that are empty."""
+    spec = replace(
+        SPEC,
+        epochs=3,
+        ema=0.9,
+        clip_norm=0.5,
+        clip_quantile=0.5 if kind == "adaptive" else None,
+    )
+
+    def trained(width: int):
+        words = np.random.default_rng(3)
+        noise = np.random.default_rng(4)
+        seeded = PoissonSampler(
+            units=len(table().target),
+            sampling_probability=spec.sampling_probability,
+            words=lambda size: words.integers(0, 2**64, size, dtype=np.uint64),
+        )
+        draw, calls = PoissonSampler.draw, []
+
+        def drawn(self, steps):
+            calls.append(steps)
+            if len(calls) == 2:
+                return draw(PoissonSampler(units=1, sampling_probability=1e-9), steps)
+            return draw(seeded, steps)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(PoissonSampler, "width", lambda self, *, multiple: width)
+            patched.setattr(PoissonSampler, "draw", drawn)
+            if kind == "plain":
+                return train_plain(table(), spec=spec)
+            return charged_blocks(
+                spec, noise_source=lambda values: fill(noise, values)
+            )[0]
+
+    def fill(noise, values) -> None:
+        values[...] = noise.standard_normal(values.shape, dtype=np.float32)
+
+    one, several = trained(256), trained(16)
+    moved = vector_of(one) - one.architecture.initial_vector(seed=spec.seed)
+    assert np.abs(moved).max() > 0.01
+    np.testing.assert_allclose(vector_of(several), vector_of(one), atol=2e-5)
+    np.testing.assert_allclose(several.losses, one.losses, rtol=1e-5)
+
+
 @pytest.mark.parametrize("noise", [0.0, -1.0, math.nan, math.inf])
 def test_noise_that_is_none_is_refused_before_any_block(noise: float) -> None:
     with pytest.raises(ValueError, match="noise multiplier"):
