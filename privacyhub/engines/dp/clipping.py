@@ -12,7 +12,7 @@ float64 brute force.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -37,15 +37,25 @@ class Network(NamedTuple):
     dense: list[Any]
 
 
-def network_of(vector: Any, architecture: Architecture) -> Network:
-    """The layers of a flat vector tensor, in which a bias follows its kernel."""
-    embeddings = [(e.size, e.width) for e in architecture.embeddings]
+def layer_shapes(architecture: Architecture) -> list[tuple[int, int]]:
+    """Of the tables, then of the dense layers with their biases; the order in which
+    they follow one another in the flat vector."""
+    tables = [(e.size, e.width) for e in architecture.embeddings]
     widths = [architecture.inputs, *architecture.hidden, architecture.outputs]
-    dense = [(a + 1, b) for a, b in zip(widths, widths[1:], strict=False)]
-    shapes = [*embeddings, *dense]
-    parts = tf.split(vector, [math.prod(shape) for shape in shapes])
-    layers = [tf.reshape(part, s) for part, s in zip(parts, shapes, strict=True)]
-    return Network(tables=layers[: len(embeddings)], dense=layers[len(embeddings) :])
+    return [*tables, *((a + 1, b) for a, b in zip(widths, widths[1:], strict=False))]
+
+
+def layers_of(vector: Any, architecture: Architecture) -> list[Any]:
+    """A flat vector's parts, a layer each, flat as well."""
+    return tf.split(vector, [math.prod(one) for one in layer_shapes(architecture)])
+
+
+def network_of(layers: Sequence[Any], architecture: Architecture) -> Network:
+    """The network whose weights `layers_of` gave, or any like them."""
+    shapes = layer_shapes(architecture)
+    shaped = [tf.reshape(one, shape) for one, shape in zip(layers, shapes, strict=True)]
+    tables = len(architecture.embeddings)
+    return Network(tables=shaped[:tables], dense=shaped[tables:])
 
 
 def _activate(values: Any, activation: str) -> Any:
@@ -166,9 +176,9 @@ def _table_norms(places: Any, gradients: Any, rows: int) -> Any:
     return _squared(tf.reduce_sum(pairs, axis=[1, 2]), like=gradients)
 
 
-def clipped_sum(
+def clipped_sums(
     *,
-    vector: Any,
+    layers: Sequence[Any],
     architecture: Architecture,
     task: Task,
     features: Any,
@@ -179,25 +189,24 @@ def clipped_sum(
     rows_per_unit: int = 1,
     feature_squares: Any = None,
     drawn: Any = None,
-) -> Any:
-    """The sum over units of their clipped gradients, [parameters].
+) -> list[Any]:
+    """The sum over units of their clipped gradients, in parts like `layers`.
 
-    vector [parameters]; features [units * m, features]; ids int32
+    layers: the weights, from `layers_of`; features [units * m, features]; ids int32
     [units * m, embeddings]; target [units * m]; row_weight [units * m], 0 for padding.
     feature_squares [units * m]: the squared norm of each row's features, where the
     caller has them ready. drawn [units]: 1 for a unit of the batch, 0 for padding;
-    with it the sum has one entry more, [parameters + 1]: 1/2 for each unit of the batch
-    whose gradient is within the clip norm, -1/2 for each other.
+    with it there is one part more, [1]: 1/2 for each unit of the batch whose gradient
+    is within the clip norm, -1/2 for each other.
     A unit's gradient is the weighted sum of its rows' gradients. A unit whose gradient
     is not finite counts as zero.
     """
-    network = network_of(vector, architecture)
-    layers = len(network.dense)
+    network = network_of(layers, architecture)
     inputs, values = forward(network, architecture, features=features, ids=ids)
 
     gradient = _output_gradient(values, target, task) * row_weight[:, None]
     gradients = [gradient]
-    for layer in range(layers - 1, 0, -1):
+    for layer in range(len(network.dense) - 1, 0, -1):
         gradient = _through(gradient, network.dense[layer][:-1]) * _slope(
             inputs[layer][:, :-1], architecture.activation
         )
@@ -209,7 +218,7 @@ def clipped_sum(
         )
         tables = tf.split(at_embeddings, [e.width for e in architecture.embeddings], 1)
 
-    known = [None] * layers
+    known = [None] * len(network.dense)
     if feature_squares is not None:
         known[0] = feature_squares + 1
         if architecture.embeddings:
@@ -233,7 +242,7 @@ def clipped_sum(
         scale = tf.repeat(scale, rows_per_unit)
         finite = tf.repeat(finite, rows_per_unit)
 
-    def summed(keep: Callable[[Any], Any]) -> Any:
+    def summed(keep: Callable[[Any], Any]) -> list[Any]:
         sums = []
         for k, (d, embedding) in enumerate(
             zip(tables, architecture.embeddings, strict=True)
@@ -245,23 +254,23 @@ def clipped_sum(
             )
         for a, d in zip(inputs, gradients, strict=True):
             sums.append(_outer_sum(keep(a), keep(d) * scale[:, None]))
-        flat = [tf.reshape(part, [-1]) for part in [*sums, *counted]]
-        return tf.concat(flat, axis=0)
+        return [tf.reshape(part, [-1]) for part in [*sums, *counted]]
 
     # Zero times NaN is NaN: rows that do not count are replaced, not multiplied away.
     # Hardly any batch has one, and the rest is spared the copies. The usual sum is
     # taken outside of the condition, where XLA fuses it with what comes before.
     usual = summed(lambda values: values)
-    return tf.cond(
+    parts: list[Any] = tf.cond(
         tf.reduce_all(finite),
         lambda: usual,
         lambda: summed(lambda values: tf.where(finite[:, None], values, 0.0)),
     )
+    return parts
 
 
 def loss_sum(
     *,
-    vector: Any,
+    layers: Sequence[Any],
     architecture: Architecture,
     task: Task,
     features: Any,
@@ -270,7 +279,7 @@ def loss_sum(
     row_weight: Any,
 ) -> Any:
     """The weighted sum of row losses: private, and only for runs without privacy."""
-    network = network_of(vector, architecture)
+    network = network_of(layers, architecture)
     logits = forward(network, architecture, features=features, ids=ids)[1]
     losses = row_losses(logits, target, task)
     return tf.reduce_sum(tf.where(row_weight > 0, losses * row_weight, 0.0))

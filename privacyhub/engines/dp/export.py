@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from privacyhub.engines.dp.clipping import forward, network_of
+from privacyhub.engines.dp.clipping import forward, layers_of, network_of
 from privacyhub.engines.dp.export_check import largest_difference, made_up_rows
 from privacyhub.engines.dp.model import TrainedModel
 
@@ -44,7 +44,7 @@ def export_saved_model(model: TrainedModel, folder: Path) -> float:
             ],
             axis=0,
         )
-        network = network_of(vector, architecture)
+        network = network_of(layers_of(vector, architecture), architecture)
         _, logits = forward(network, architecture, features=features, ids=ids)
         if model.spec.task == "binary":
             return {"scores": tf.sigmoid(logits)[:, 0]}

@@ -12,7 +12,8 @@ _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 
 
 class OptimizerState(NamedTuple):
-    """The weights and what the optimizer remembers, each [parameters]."""
+    """The weights and what the optimizer remembers, each [parameters], of all layers
+    or of one."""
 
     weights: Any
     first_moment: Any

@@ -15,7 +15,7 @@ from privacyhub.engines.assess.canary import (  # noqa: E402
     gaussian_lower_bound,
 )
 from privacyhub.engines.dp import compiled, reference, training  # noqa: E402
-from privacyhub.engines.dp.clipping import clipped_sum  # noqa: E402
+from privacyhub.engines.dp.clipping import clipped_sums  # noqa: E402
 from privacyhub.engines.dp.noise import entropy_noise  # noqa: E402
 from privacyhub.engines.dp.spec import REFERENCES  # noqa: E402
 from tests.unit.engines.dp.noises import halved  # noqa: E402
@@ -63,8 +63,8 @@ def test_half_the_noise_beside_an_adaptive_clip_norm_is_caught() -> None:
 def test_clip_that_is_off_is_caught(monkeypatch) -> None:
     monkeypatch.setattr(
         compiled,
-        "clipped_sum",
-        lambda **inputs: clipped_sum(**{**inputs, "clip_norm": 1e12}),
+        "clipped_sums",
+        lambda **inputs: clipped_sums(**{**inputs, "clip_norm": 1e12}),
     )
     result = audit()
     assert not result.consistent, result
@@ -76,9 +76,9 @@ def test_mean_of_the_realised_batch_is_caught(monkeypatch) -> None:
     def over_realised(**inputs):
         realised = tf.reduce_sum(inputs["row_weight"])
         # The loop divides by the expected batch, 3000, afterwards.
-        return clipped_sum(**inputs) * 3000.0 / realised
+        return [part * 3000.0 / realised for part in clipped_sums(**inputs)]
 
-    monkeypatch.setattr(compiled, "clipped_sum", over_realised)
+    monkeypatch.setattr(compiled, "clipped_sums", over_realised)
     result = audit()
     assert not result.consistent, result
 

@@ -24,7 +24,7 @@ from tensorflow_privacy.privacy.dp_query import (  # noqa: E402
     quantile_adaptive_clip_sum_query as tfp,
 )
 
-from privacyhub.engines.dp.clipping import clipped_sum  # noqa: E402
+from privacyhub.engines.dp.clipping import clipped_sums, layers_of  # noqa: E402
 from privacyhub.engines.dp.training import train, train_plain  # noqa: E402
 from tests.unit.engines.dp.noises import silent  # noqa: E402
 
@@ -135,8 +135,8 @@ def sums_of(features: np.ndarray, *, drawn: np.ndarray, clip: float) -> np.ndarr
     architecture = SPEC.architecture(features=features.shape[1])
     vector = np.random.default_rng(4).normal(size=architecture.parameters)
     present = drawn.astype(np.float32)
-    return clipped_sum(
-        vector=tf.constant(vector, tf.float32),
+    parts = clipped_sums(
+        layers=layers_of(tf.constant(vector, tf.float32), architecture),
         architecture=architecture,
         task="regression",
         features=tf.constant(features, tf.float32),
@@ -145,7 +145,8 @@ def sums_of(features: np.ndarray, *, drawn: np.ndarray, clip: float) -> np.ndarr
         row_weight=tf.constant(present * np.isfinite(features).all(axis=1)),
         clip_norm=tf.constant(clip, tf.float32),
         drawn=tf.constant(present),
-    ).numpy()
+    )
+    return tf.concat(parts, axis=0).numpy()
 
 
 def batch_of(units: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from tensorflow_privacy.privacy.fast_gradient_clipping import (  # noqa: E402
 )
 
 from privacyhub.engines.dp.architecture import Architecture, Embedding  # noqa: E402
-from privacyhub.engines.dp.clipping import clipped_sum  # noqa: E402
+from privacyhub.engines.dp.clipping import clipped_sums, layers_of  # noqa: E402
 from privacyhub.engines.dp.spec import MOST_CLIP  # noqa: E402
 
 CASES = [
@@ -65,15 +65,19 @@ def setting(task, outputs, hidden, embeddings, rows_per_unit, *, activation="tan
 
 
 def ours(arrays, *, task, clip, rows_per_unit, feature_squares=None, compiled=False):
-    def run(clip_norm, **given):
-        return clipped_sum(
-            architecture=arrays["architecture"],
+    architecture = arrays["architecture"]
+
+    def run(clip_norm, vector, **given):
+        parts = clipped_sums(
+            layers=layers_of(vector, architecture),
+            architecture=architecture,
             task=task,
             clip_norm=clip_norm,
             rows_per_unit=rows_per_unit,
             feature_squares=feature_squares,
             **given,
         )
+        return tf.concat(parts, axis=0)
 
     given = {n: tf.constant(a) for n, a in arrays.items() if n != "architecture"}
     run = tf.function(run, jit_compile=True) if compiled else run
@@ -276,8 +280,8 @@ def test_unit_whose_rows_nearly_cancel_is_still_clipped() -> None:
     vector = np.zeros(architecture.parameters, np.float32)
     for unit in range(64):
         rows = slice(2 * unit, 2 * unit + 2)
-        total = clipped_sum(
-            vector=tf.constant(vector),
+        (total,) = clipped_sums(
+            layers=[tf.constant(vector)],
             architecture=architecture,
             task="binary",
             features=tf.constant(features[rows]),
