@@ -177,6 +177,7 @@ def test_one_unit_moves_both_sums_by_no_more_than_one_over_z(
         assert max(moves) > 0.999 / noise  # a clipped unit: the bound is met
 
 
+@pytest.mark.usefixtures("seeded_entropy")
 @pytest.mark.parametrize("rows_per_unit", [1, 3])
 def test_padding_adds_nothing_to_the_count(rows_per_unit: int) -> None:
     """Batches of a few among many units: most places are padding. Without noise the

@@ -24,7 +24,12 @@ def feed() -> Feed:
         data=bare_table(features, target),
         target=target,
         units=rows_as_units(ROWS),
-        sampler=PoissonSampler(units=ROWS, sampling_probability=0.1),
+        # Of a seed: a chunk of more passes than usual would have another shape.
+        sampler=PoissonSampler(
+            units=ROWS,
+            sampling_probability=0.1,
+            words=lambda count: generator.integers(2**64, size=count, dtype=np.uint64),
+        ),
         row_weight=np.ones(ROWS, dtype=np.float32),
         noise=entropy_noise(),
         noise_columns=1000,

@@ -120,6 +120,7 @@ def test_noise_on_the_sum_has_the_claimed_scale() -> None:
     assert min(tail.cdf(statistic), tail.sf(statistic)) > SIGNIFICANCE / 2
 
 
+@pytest.mark.usefixtures("seeded_entropy")
 def test_sum_is_divided_by_the_expected_batch_not_the_drawn_one() -> None:
     # One step of every unit with q = 1/2: the sum varies, the divisor must not.
     rows = 64
@@ -211,6 +212,7 @@ def test_poison_row_ends_like_a_clean_one(poison: float) -> None:
     assert np.isfinite(vector_of(model)).all()
 
 
+@pytest.mark.usefixtures("seeded_entropy")
 def test_units_join_and_leave_together() -> None:
     # Row k's feature k is 1: a touched weight tells that the row took part.
     rows, per_unit = 12, 3
