@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from privacyhub.engines.assess.histogram import (
@@ -13,6 +14,7 @@ from privacyhub.engines.assess.histogram import (
     score_edges,
 )
 from privacyhub.engines.dp.accounting import epsilon
+from privacyhub.engines.dp.count_noise import laplace_counts
 
 ROWS = 6500
 
@@ -36,6 +38,11 @@ def test_histogram_costs_the_epsilon_that_was_asked() -> None:
     noise = metrics_noise_multiplier(epsilon=0.2)
     histogram = noisy_score_histogram(*scored(100), noise_multiplier=noise)
     assert epsilon(histogram.event, delta=1e-6) == pytest.approx(0.2, abs=2e-3)
+
+
+def test_noise_follows_the_laplace_law_of_its_scale() -> None:
+    noise = laplace_counts(np.full(20_000, 3), scale=7.0) - 3
+    assert stats.kstest(noise, stats.laplace(scale=7.0).cdf).pvalue > 1e-6
 
 
 def test_one_row_changes_one_cell_by_one() -> None:

@@ -23,7 +23,7 @@ from privacyhub.engines.assess.released import (
 
 ROWS = 6500
 TRIALS = 25
-COVERED = 20  # of them, at 95%: fewer by chance once in 10,000
+COVERED = 20  # of them, at 95%
 
 
 def scored(classes: int, seed: int, rows: int = ROWS) -> tuple[Any, Any, list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,3 +24,14 @@ def halved() -> NoiseSource:
         values *= 0.5
 
     return fill
+
+
+def seeded_laplace(seed: int) -> Any:
+    """In the place of `laplace_counts`: the same noise in every run."""
+    generator = np.random.default_rng(seed)
+
+    def counts(exact: Any, *, scale: float) -> NDArray[np.float64]:
+        noise = generator.laplace(0, scale, len(exact))
+        return np.asarray(exact, dtype=np.float64) + noise
+
+    return counts
