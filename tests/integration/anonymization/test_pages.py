@@ -233,10 +233,10 @@ def test_hierarchies_page(steward: Any, analyst: Any, client_for: Any) -> None:
     where = reverse("web:hierarchies")
     assert "No hierarchy yet" in client.get(where).content.decode()
     good = SimpleUploadedFile("h.csv", b"a;*\nb;*\n")
-    assert client.post(where, {"name": "Two", "file": good}).status_code == 302
-    assert "Two" in client.get(where).content.decode()
+    assert client.post(where, {"name": "Two values", "file": good}).status_code == 302
+    assert "Two values" in client.get(where).content.decode()
     bad = SimpleUploadedFile("h.csv", b"a;*\na;*\n")
     page = client.post(where, {"name": "Bad", "file": bad})
     assert page.status_code == 400
     assert "same value" in page.content.decode()
-    assert "Two" not in client_for(analyst).get(where).content.decode()
+    assert "Two values" not in client_for(analyst).get(where).content.decode()

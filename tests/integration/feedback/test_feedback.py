@@ -79,7 +79,7 @@ def run_correction(feedback: Feedback) -> Any:
 def test_feedback_is_sealed_and_on_record(shared: Any, analyst: Any) -> None:
     feedback = corrected(shared, analyst, ROW)
     assert feedback.state == "open"
-    assert b"yes" not in bytes(feedback.sealed_corrections)
+    assert b'"yes"' not in bytes(feedback.sealed_corrections)
     (told,) = services.corrections_of(feedback)
     assert told["label"] == "yes"
     assert AuditEvent.objects.filter(action="feedback.submit").count() == 1

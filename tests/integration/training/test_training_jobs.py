@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -221,7 +222,7 @@ def test_run_without_privacy_that_diverges_ends_with_a_model(
     assert 'id="loss"' in text
     assert "grew beyond all numbers" in text
     assert "Infinity" not in text
-    assert "NaN" not in text
+    assert not re.search(r"[\s:,\[>]-?NaN", text)  # as a token of a form may hold it
 
 
 @pytest.mark.parametrize(
