@@ -12,11 +12,40 @@ import pytest
 from privacyhub.datasets import intake
 from privacyhub.datasets import services as datasets
 from privacyhub.datasets.models import Version
+from privacyhub.engines.assess import group_errors, histogram, released
 from privacyhub.engines.dp.events import PoissonGaussianEvent
 from privacyhub.engines.dp.model import TrainedModel
+from privacyhub.engines.prepare import statistics
+from privacyhub.governance import keys
 from privacyhub.training import recipes, services
+from tests.unit.engines.dp.noises import seeded_gaussian, seeded_laplace
 
 RECIPE = {"classes": ["no", "yes"], "epsilon": "1", "metrics_epsilon": "0.5"}
+
+
+@pytest.fixture(autouse=True)
+def _seeded_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same noise on counts in every run: it may leave nothing of so few rows."""
+    counts = seeded_laplace(9)
+    for module in (group_errors, histogram, released):
+        monkeypatch.setattr(module, "laplace_counts", counts)
+    monkeypatch.setattr(statistics, "noisy_counts", seeded_gaussian(9))
+
+
+@pytest.fixture(autouse=True)
+def _seeded_coins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same units are held out in every run: of few, it may be none."""
+    create, identity_key = keys.create, keys.identity_key
+
+    def seeded(*, purpose: str, plain: bytes | None = None) -> Any:
+        own = bytes(range(32)) if purpose == "split" else plain
+        return create(purpose=purpose, plain=own)
+
+    def of_rows(purpose: str) -> bytes:
+        return bytes(range(32)) if purpose == "table" else identity_key(purpose)
+
+    monkeypatch.setattr(keys, "create", seeded)
+    monkeypatch.setattr(keys, "identity_key", of_rows)
 
 
 class QuickEngine:

@@ -18,6 +18,7 @@ from privacyhub.engines.prepare.statistics import (
     name_threshold,
     statistics_noise_multiplier,
 )
+from tests.unit.engines.dp.noises import seeded_gaussian
 
 ROWS = 20_000
 
@@ -53,13 +54,7 @@ KINDS = {
 @pytest.fixture(autouse=True)
 def _seeded_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise alone fills an empty bin once in 31,600 draws; there are a thousand."""
-    generator = np.random.default_rng(1)
-
-    def seeded(counts, *, deviation: float):
-        noise = np.rint(generator.normal(0, deviation, len(counts)))
-        return np.asarray(counts, dtype=np.int64) + noise.astype(np.int64)
-
-    monkeypatch.setattr(statistics, "noisy_counts", seeded)
+    monkeypatch.setattr(statistics, "noisy_counts", seeded_gaussian(1))
 
 
 def found(table: pl.DataFrame, **options):
