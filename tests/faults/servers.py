@@ -20,6 +20,7 @@ import redis
 
 STARTS_WITHIN = 60.0  # seconds
 DATABASE = "hub"
+_held_ports: list[socket.socket] = []
 
 
 class Missing(RuntimeError):
@@ -27,9 +28,13 @@ class Missing(RuntimeError):
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port for a server of this run: nobody else is given it while this run lasts."""
+    held = socket.socket()
+    # A server may listen where others are only bound, and asks for that as well.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _held_ports.append(held)
+    return int(held.getsockname()[1])
 
 
 class Postgres:

@@ -24,6 +24,7 @@ from tests.conftest import REPOSITORY
 
 ROLES = ("steward", "analyst", "auditor", "admin")
 STARTS_WITHIN = 90.0
+_held_ports: list[socket.socket] = []
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -60,9 +61,13 @@ def manage(environment: dict[str, str], *arguments: str) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port for a server of this run: nobody else is given it while this run lasts."""
+    held = socket.socket()
+    # A server may listen where others are only bound, and asks for that as well.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _held_ports.append(held)
+    return int(held.getsockname()[1])
 
 
 def own_database(url: str) -> str:
