@@ -18,13 +18,14 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.conftest import REPOSITORY
 
 ROLES = ("steward", "analyst", "auditor", "admin")
 STARTS_WITHIN = 90.0
 _held_ports: list[socket.socket] = []
+expect.set_options(timeout=30_000)  # ms; a page may take long where lanes share cores
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -122,7 +122,7 @@ def test_steward_trains_a_model_and_reports(sign_in: SignIn, walk: Walk) -> None
     expect(main).to_contain_text("Covered by the guarantee")
     page.wait_for_timeout(500)
     job_metrics = page.get_by_text("AUC", exact=True)
-    for _ in range(30):
+    for _ in range(JOB_MS // 1_000):
         if job_metrics.count():
             break
         page.wait_for_timeout(1_000)
