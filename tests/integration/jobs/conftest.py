@@ -21,7 +21,7 @@ from tests.conftest import REPOSITORY
 DRIVER = "tests.integration.jobs.queue_driver"
 
 
-def environment_of(folder: Path, *, redis: str = "", lease: int = 2) -> dict[str, str]:
+def environment_of(folder: Path, *, redis: str = "", lease: int = 8) -> dict[str, str]:
     """The variables of an embedded hub in a folder."""
     return {
         **os.environ,
