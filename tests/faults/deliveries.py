@@ -134,7 +134,7 @@ def kill_at_failpoints(trial: Trial) -> None:
     shutil.rmtree(trial.stack.folder / "failpoints", ignore_errors=True)
     workers = trial.size(3, 2)
     trial.stack.require(workers=workers, web_with=struck, workers_with=struck)
-    until = time.monotonic() + trial.size(900, 60)
+    until = time.monotonic() + trial.size(900, 180)
     busy = trial.size(40, 3)
     while time.monotonic() < until and (left := _left(trial, names, times)):
         waiting = [job for job in trial.jobs().values() if not job.ended]

@@ -135,7 +135,7 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _wait_for(holds: Any, within: float = 60) -> None:
+def _wait_for(holds: Any, within: float = 120) -> None:
     until = time.monotonic() + within
     while not holds():
         assert time.monotonic() < until, "it did not come up"
