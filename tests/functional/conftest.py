@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -21,10 +20,10 @@ import requests
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.conftest import REPOSITORY
+from tests.faults.servers import free_port
 
 ROLES = ("steward", "analyst", "auditor", "admin")
 STARTS_WITHIN = 90.0
-_held_ports: list[socket.socket] = []
 expect.set_options(timeout=30_000)  # ms; a page may take long where lanes share cores
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -59,16 +58,6 @@ def manage(environment: dict[str, str], *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def free_port() -> int:
-    """A port for a server of this run: nobody else is given it while this run lasts."""
-    held = socket.socket()
-    # A server may listen where others are only bound, and asks for that as well.
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    held.bind(("127.0.0.1", 0))
-    _held_ports.append(held)
-    return int(held.getsockname()[1])
 
 
 def own_database(url: str) -> str:

@@ -24,6 +24,7 @@ from privacyhub.engines.assess.histogram import (
 from privacyhub.governance import keys, ledger
 from privacyhub.training import attempts, guarantee, recipes, services
 from privacyhub.training.models import ModelVersion
+from tests.unit.engines.dp.noises import seeded_laplace
 
 EXACT_AUC = 0.8765432198
 INPUTS = ("age", "sex", "diagnosis", "length_of_stay")
@@ -119,7 +120,8 @@ def _assess(model_version: ModelVersion, plan: Any) -> None:
     labels = generator.integers(0, 2, 4000)
     scores = np.clip(generator.normal(0.35 + 0.3 * labels, 0.2), 0, 1)
     noise = metrics_noise_multiplier(epsilon=float(plan.metrics_epsilon))
-    with mock.patch("privacyhub.engines.assess.histogram.laplace_counts", _seeded):
+    where = "privacyhub.engines.assess.histogram.laplace_counts"
+    with mock.patch(where, seeded_laplace(5)):
         found = noisy_score_histogram(scores, labels, noise_multiplier=noise)
     exact = {"metrics": {"auc": {"value": EXACT_AUC, "low": 0.8, "high": 0.9}}}
 
@@ -136,8 +138,3 @@ def _assess(model_version: ModelVersion, plan: Any) -> None:
     jobs.finish(
         job=jobs.claim(job_id=run.assess_job_id, worker="test"), publish=publish
     )
-
-
-def _seeded(counts: Any, *, scale: float) -> Any:
-    noise = np.random.default_rng(5).laplace(0, scale, len(counts))
-    return np.asarray(counts, dtype=np.float64) + noise

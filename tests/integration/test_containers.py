@@ -19,7 +19,8 @@ import requests
 import yaml
 
 from tests.conftest import REPOSITORY
-from tests.functional.conftest import drop_database, free_port, own_database
+from tests.faults.servers import free_port
+from tests.functional.conftest import drop_database, own_database
 
 HUB_SERVICES = ("migrate", "web", "worker")
 

@@ -332,6 +332,7 @@ class _Loop:
             tf.convert_to_tensor(rates),
             *inputs.tensors,
         )
+        # Read at once, which waits for the call's end: the feed may write there then.
         return state, losses.numpy()[: inputs.steps].tolist()
 
     def _model_weights(

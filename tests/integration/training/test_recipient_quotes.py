@@ -246,6 +246,15 @@ def test_rest_quotes_for_all_who_have_the_model(
     assert api.post(where, asked).status_code == 404
 
 
+def _chosen(client: Any, version: Any, *, model: Model) -> str:
+    """The wizard's address, its first steps answered for a version of the model."""
+    base = f"/versions/{version.pk}/train/"
+    client.post(f"{base}?step=1", {"features": ["sex", "creatinine"]})
+    target = {"target": "readmitted", "classes": "no\nyes", "model": str(model.pk)}
+    client.post(f"{base}?step=2", target)
+    return base
+
+
 @pytest.mark.parametrize("epsilon", ["1", "1 2"])
 def test_the_wizard_prices_for_all_who_have_the_chosen_model(
     epsilon: str,
@@ -256,11 +265,8 @@ def test_the_wizard_prices_for_all_who_have_the_chosen_model(
     client_for: Callable[..., Any],
 ) -> None:
     cap_analyst("0.77")
-    base = f"/versions/{register_version.pk}/train/"
     client = client_for(steward)
-    client.post(f"{base}?step=1", {"features": ["sex", "creatinine"]})
-    target = {"target": "readmitted", "classes": "no\nyes", "model": str(shared.pk)}
-    client.post(f"{base}?step=2", target)
+    base = _chosen(client, register_version, model=shared)
     asked = {"privacy": "dp", "epsilon": epsilon, "metrics_epsilon": "0.1"}
     page = client.post(f"{base}price/", asked).content
     assert b"The cap for analyst would be passed" in page
@@ -280,11 +286,8 @@ def test_the_wizard_does_not_say_how_much_of_anothers_cap_is_left(
     client_for: Callable[..., Any],
 ) -> None:
     cap_analyst("6.25")
-    base = f"/versions/{register_version.pk}/train/"
     client = client_for(steward)
-    client.post(f"{base}?step=1", {"features": ["sex", "creatinine"]})
-    target = {"target": "readmitted", "classes": "no\nyes", "model": str(shared.pk)}
-    client.post(f"{base}?step=2", target)
+    base = _chosen(client, register_version, model=shared)
     asked = {"privacy": "dp", "epsilon": "0.3", "metrics_epsilon": "0.1"}
     page = client.post(f"{base}price/", asked).content
     assert b"Uses of the cap" in page
